@@ -1,0 +1,128 @@
+//! The numbers of the system calls and of the operations of [`Call::DoIo`].
+
+/// A system call, by its number in `rax`. `docs/system-calls/` has a page for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Call {
+    /// `() → ABI version`. Does nothing else: the cheapest way through the kernel.
+    Version = 0,
+    /// `(object, operation, a, b, c, d) → value`: one operation on one object.
+    DoIo = 1,
+    /// `(handle)`: gives a handle back.
+    Close = 2,
+    /// `(handle, rights, process or null) → handle`: a second handle with the same or fewer
+    /// rights, in the caller's table or in another process's.
+    Duplicate = 3,
+    /// `(process, memory, address or 0, offset, length, access) → address`: makes pages of a
+    /// Memory visible in an address space.
+    Map = 4,
+    /// `(process, address, length)`: takes whole mappings away again.
+    Unmap = 5,
+    /// `(process or thread, deadline) → exit status`: waits for its end.
+    Wait = 6,
+    /// `(address, expected, deadline)`: sleeps while the 32-bit word has the expected value.
+    FutexWait = 7,
+    /// `(address, count) → woken`: wakes sleepers of this process on that word.
+    FutexWake = 8,
+    /// `()`: lets another ready thread of the same priority run first.
+    Yield = 9,
+    /// `(code)`: ends the calling thread.
+    ExitThread = 10,
+    /// `(code)`: ends the calling process.
+    ExitProcess = 11,
+}
+
+/// How many call numbers exist; numbers from here on are [`crate::Error::UnknownCall`].
+pub const CALL_COUNT: u64 = 12;
+
+impl Call {
+    /// The call with this number, if there is one.
+    pub const fn from_raw(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Version,
+            1 => Self::DoIo,
+            2 => Self::Close,
+            3 => Self::Duplicate,
+            4 => Self::Map,
+            5 => Self::Unmap,
+            6 => Self::Wait,
+            7 => Self::FutexWait,
+            8 => Self::FutexWake,
+            9 => Self::Yield,
+            10 => Self::ExitThread,
+            11 => Self::ExitProcess,
+            _ => return None,
+        })
+    }
+}
+
+/// An operation of [`Call::DoIo`]. Which object knows which operation, and what the arguments
+/// mean there, is in [`crate::object`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Operation {
+    /// Looks up a named object.
+    Open = 0,
+    /// Makes a new object.
+    Create = 1,
+    /// Ends what the object stands for.
+    Destroy = 2,
+    /// `(offset, address, length) → bytes read`.
+    Read = 3,
+    /// `(offset, address, length) → bytes written`.
+    Write = 4,
+    /// `(key) → value`.
+    GetMeta = 5,
+    /// `(key, value)`.
+    SetMeta = 6,
+    /// Yields a Memory or an Event of the object.
+    Share = 7,
+}
+
+impl Operation {
+    /// The operation with this number, if there is one.
+    pub const fn from_raw(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Open,
+            1 => Self::Create,
+            2 => Self::Destroy,
+            3 => Self::Read,
+            4 => Self::Write,
+            5 => Self::GetMeta,
+            6 => Self::SetMeta,
+            7 => Self::Share,
+            _ => return None,
+        })
+    }
+}
+
+/// A deadline that never comes. Deadlines are nanoseconds on the monotonic clock
+/// ([`crate::time::TimePage`]); one in the past means "do not wait".
+pub const NO_DEADLINE: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_number_round_trips_and_the_next_is_unknown() {
+        for number in 0..CALL_COUNT {
+            assert_eq!(Call::from_raw(number).unwrap() as u64, number);
+        }
+        assert_eq!(Call::from_raw(CALL_COUNT), None);
+        assert_eq!(Call::from_raw(u64::MAX), None);
+    }
+
+    #[test]
+    fn fewer_than_twenty_calls() {
+        assert!(CALL_COUNT < 20);
+    }
+
+    #[test]
+    fn every_operation_number_round_trips() {
+        for number in 0..8 {
+            assert_eq!(Operation::from_raw(number).unwrap() as u64, number);
+        }
+        assert_eq!(Operation::from_raw(8), None);
+    }
+}

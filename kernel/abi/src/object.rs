@@ -1,0 +1,178 @@
+//! What each kind of object understands: the meaning of the arguments of
+//! [`Call::DoIo`](crate::Call::DoIo).
+//!
+//! | object | Create | Destroy | Read, Write | GetMeta, SetMeta |
+//! |---|---|---|---|---|
+//! | Process | [`CreateKind`] | ends it | – | [`ProcessMeta`] |
+//! | Thread | – | – | – | [`ThreadMeta`] |
+//! | Memory | – | – | bytes | [`MemoryMeta`] |
+//! | Log | – | – | Write: one text | – |
+//! | Clock | – | – | – | [`ClockMeta`] |
+//! | Counters | – | – | Read: [`crate::counters`] | – |
+//! | Power | – | ends the machine | – | – |
+
+use crate::{limits::Limits, status::Fault};
+
+macro_rules! numbered {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u64)]
+        pub enum $name {
+            $($(#[$doc])* $variant = $value,)*
+        }
+
+        impl $name {
+            /// The member with this number, if there is one.
+            pub const fn from_raw(raw: u64) -> Option<Self> {
+                match raw {
+                    $($value => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbered! {
+    /// The kinds of kernel object.
+    ObjectKind {
+        /// An address space with its handle table, limits and counters.
+        Process = 1,
+        /// A thread of a process.
+        Thread = 2,
+        /// Pages, committed when created.
+        Memory = 3,
+        /// Lines for the system log.
+        Log = 4,
+        /// The monotonic clock.
+        Clock = 5,
+        /// The counters of a process, or of the whole system.
+        Counters = 6,
+        /// The machine's power switch.
+        Power = 7,
+    }
+}
+
+numbered! {
+    /// `Create` on a Process, the kind being argument `a`. Needs [`crate::Rights::MANAGE`].
+    CreateKind {
+        /// `b` = bytes, rounded up to pages; `c` = [`MEMORY_CONTIGUOUS`] or 0. Charged to that
+        /// process. The handle goes to the caller, with every right that a Memory knows.
+        Memory = 1,
+        /// `b` = address of [`ThreadArguments`]. The thread starts at once.
+        Thread = 2,
+        /// `b` = address of [`ProcessArguments`]. A child without threads, charged to that
+        /// process's limit of processes.
+        Process = 3,
+        /// The counters of that process, readable.
+        Counters = 4,
+    }
+}
+
+/// For [`CreateKind::Memory`]: the frames follow each other in physical memory.
+pub const MEMORY_CONTIGUOUS: u64 = 1;
+
+numbered! {
+    /// Keys of a Process. Reading needs [`crate::Rights::READ`].
+    ProcessMeta {
+        /// Bytes of memory charged to it now.
+        MemoryUsed = 1,
+        /// Handles in use.
+        HandlesUsed = 2,
+        /// Threads that have not ended.
+        ThreadsUsed = 3,
+        /// Child processes whose resources are not all back yet.
+        ProcessesUsed = 4,
+        /// Bytes of memory that it may have.
+        MemoryLimit = 5,
+        /// [`Fault`] that ended it; the low byte, 0 if none.
+        FaultKind = 6,
+        /// The instruction that faulted.
+        FaultInstruction = 7,
+        /// The address that the instruction tried to reach, where the fault has one.
+        FaultAddress = 8,
+        /// Bytes of physical memory free in the whole machine.
+        MachineMemoryFree = 9,
+        /// Cores that are running.
+        MachineCores = 10,
+    }
+}
+
+numbered! {
+    /// Keys of a Thread. Reading needs [`crate::Rights::READ`], setting [`crate::Rights::MANAGE`].
+    ThreadMeta {
+        /// 0 (lowest) to [`crate::limits::MAX_PRIORITY`].
+        Priority = 1,
+        /// A bit per core on which it may run; at least one of them must exist.
+        Affinity = 2,
+        /// Its number, unique while the system runs.
+        Id = 3,
+    }
+}
+
+numbered! {
+    /// Keys of a Memory. Needs no right.
+    MemoryMeta {
+        /// Bytes, a multiple of the page size.
+        Size = 1,
+    }
+}
+
+numbered! {
+    /// Keys of a Clock. Reading needs [`crate::Rights::READ`].
+    ClockMeta {
+        /// Nanoseconds since the kernel's clock began.
+        Now = 1,
+        /// Ticks of the time-stamp counter per second.
+        TscFrequency = 2,
+        /// The time-stamp counter at the kernel's first instruction.
+        KernelEntryTsc = 3,
+    }
+}
+
+/// What a new thread starts with. Lies in the caller's memory during `Create`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadArguments {
+    /// Its first instruction.
+    pub entry: u64,
+    /// Its first stack pointer; 16-byte aligned, so the entry sees what a `jmp` would leave.
+    pub stack: u64,
+    /// `rdi` and `rsi` at the entry.
+    pub arguments: [u64; 2],
+    /// The base of `fs`, for the thread's own data.
+    pub fs_base: u64,
+    /// 0 to [`crate::limits::MAX_PRIORITY`], at most the priority that its process may use.
+    pub priority: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// A bit per core on which it may run; 0 stands for all that the process may use.
+    pub affinity: u64,
+}
+
+/// What a new process starts with. Lies in the caller's memory during `Create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessArguments {
+    /// For people: the log, panics, lists. UTF-8, padded with zeros.
+    pub name: [u8; PROCESS_NAME_LENGTH],
+    /// At most those of the creator.
+    pub limits: Limits,
+    /// A bit per core on which its threads may run; 0 stands for all that the creator may use.
+    pub affinity: u64,
+    /// The highest priority that its threads may have, at most the creator's.
+    pub max_priority: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Bytes in a process's name.
+pub const PROCESS_NAME_LENGTH: usize = 32;
+
+const _: () = {
+    assert!(size_of::<ThreadArguments>() == 56);
+    assert!(core::mem::offset_of!(ThreadArguments, affinity) == 48);
+    assert!(size_of::<ProcessArguments>() == PROCESS_NAME_LENGTH + size_of::<Limits>() + 16);
+    assert!(Fault::COUNT < 256);
+};
