@@ -1,2 +1,123 @@
-//! To come.
+//! The manifest: which processes `init` starts, and everything that each of them is given.
+//!
+//! People write it in TOML ([`source`], on the host). The boot image carries the compact form
+//! ([`Manifest::encode`]), which `init` reads with [`Manifest::decode`]. Both ways end in the same
+//! check ([`Manifest::check`]), so a manifest that exists as a value keeps the limits below.
+//! Nothing has any right that its manifest does not name.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, feature = "toml"))]
+extern crate std;
+
+mod check;
+mod compact;
+pub mod size;
+#[cfg(feature = "toml")]
+pub mod source;
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+use spillway_abi::limits::{DEFAULT_PRIORITY, Limits};
+
+pub use check::Invalid;
+pub use compact::{DecodeError, MAGIC, VERSION};
+
+/// Processes in a manifest.
+pub const MAX_PROCESSES: usize = 128;
+/// Bytes in the name of a process.
+pub const MAX_NAME: usize = 31;
+/// Bytes in the name of a module.
+pub const MAX_MODULE_NAME: usize = 47;
+/// Arguments of one process.
+pub const MAX_ARGUMENTS: usize = 64;
+/// Bytes in one argument.
+pub const MAX_ARGUMENT: usize = 4096;
+/// Grants of one process.
+pub const MAX_GRANTS: usize = 64;
+/// Bytes in the compact form, header included.
+pub const MAX_ENCODED: usize = 256 << 10;
+
+/// What `init` is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// When the machine is switched off.
+    pub shutdown: Shutdown,
+    /// Started in this order.
+    pub processes: Vec<Process>,
+}
+
+/// When `init` switches the machine off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shutdown {
+    /// When every process has ended. The machine's exit code is that of the first process of the
+    /// manifest that failed, or 0.
+    #[default]
+    WhenAllExit,
+    /// Never; only a process with [`Grant::Power`] does it.
+    Never,
+}
+
+/// One process and all that it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// For people: the log, panics, lists. Unique in the manifest.
+    pub name: String,
+    /// The module of the boot image that holds its ELF file.
+    pub program: String,
+    /// What the program sees as its arguments.
+    pub arguments: Vec<String>,
+    /// Bytes of memory that it may have.
+    pub memory: u64,
+    /// Handles that it may have.
+    pub handles: u32,
+    /// Threads that it may have.
+    pub threads: u32,
+    /// Child processes that it may have.
+    pub processes: u32,
+    /// A bit per core on which it may run; 0 stands for all.
+    pub cores: u64,
+    /// The priority of its first thread, and the highest that its threads may have.
+    pub priority: u32,
+    /// The handles that it finds when it starts, besides the one to itself.
+    pub grants: Vec<Grant>,
+}
+
+impl Process {
+    /// A process with modest limits, no arguments and no grants.
+    pub fn new(name: &str, program: &str) -> Self {
+        Self {
+            name: name.into(),
+            program: program.into(),
+            arguments: Vec::new(),
+            memory: Limits::DEFAULT.memory,
+            handles: Limits::DEFAULT.handles,
+            threads: Limits::DEFAULT.threads,
+            processes: Limits::DEFAULT.processes,
+            cores: 0,
+            priority: DEFAULT_PRIORITY,
+            grants: Vec::new(),
+        }
+    }
+}
+
+/// A handle that a process finds when it starts, by the name in [`spillway_abi::startup`].
+///
+/// New kinds are only ever added at the end, together with a new [`VERSION`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Grant {
+    /// Writes lines to the system log.
+    Log,
+    /// Reads the clock.
+    Clock,
+    /// Reads the system's counters.
+    Counters,
+    /// Switches the machine off.
+    Power,
+    /// Reads the ELF file that the program was loaded from.
+    Image,
+    /// Reads a module of the boot image; the handle has the module's name.
+    Module(String),
+}

@@ -1,0 +1,479 @@
+//! The TOML form that people write.
+//!
+//! ```toml
+//! [[process]]
+//! name = "hello"
+//! program = "hello"            # a program of the workspace, by its package or binary
+//! arguments = ["world"]
+//! memory = "16 MiB"
+//! cores = [0, 1]
+//! priority = 16
+//! grants = ["log", "clock"]
+//! ```
+//!
+//! Instead of `program`, `path` names a package elsewhere and `elf` a ready ELF file; both are
+//! relative to the manifest. `[[module]]` puts a further file or program into the boot image, and
+//! `modules` grants them. `docs/manifest.md` describes every key.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use serde::Deserialize;
+use spillway_abi::limits::{DEFAULT_PRIORITY, Limits, MAX_CORES};
+
+use crate::{
+    Grant, Invalid, MAX_MODULE_NAME, Manifest, Process, Shutdown, check::check_name, size,
+};
+
+/// A manifest with the places from which its modules come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What `init` is told.
+    pub manifest: Manifest,
+    /// Every module that the manifest needs, each once.
+    pub modules: Vec<Module>,
+}
+
+/// A file of the boot image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name in the image.
+    pub name: String,
+    /// Where the host finds it.
+    pub origin: Origin,
+}
+
+/// Where the host finds a module. Paths are as written: relative to the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A program of the workspace, by the name of its package or binary.
+    Workspace(String),
+    /// A package elsewhere, by its folder; and its binary, if it has several.
+    Package(String, Option<String>),
+    /// A ready ELF file.
+    Elf(String),
+    /// Any other file.
+    File(String),
+}
+
+/// Reads and checks a manifest that somebody wrote.
+pub fn parse(text: &str) -> Result<Source, Invalid> {
+    let document: Document =
+        toml::from_str(text).map_err(|error| Invalid(error.to_string().trim_end().to_string()))?;
+    let mut source = Source {
+        manifest: Manifest {
+            shutdown: document.system.shutdown,
+            processes: Vec::new(),
+        },
+        modules: Vec::new(),
+    };
+    for entry in document.module {
+        source.add(entry.resolve()?)?;
+    }
+    for entry in document.process {
+        source.add_process(entry)?;
+    }
+    source.manifest.check()?;
+    source.check_granted_modules()?;
+    Ok(source)
+}
+
+impl Source {
+    fn add(&mut self, module: Module) -> Result<(), Invalid> {
+        if ["kernel", "manifest", "init"].contains(&module.name.as_str()) {
+            return Err(Invalid(format!(
+                "`{}` is in every boot image already; give the module another name",
+                module.name
+            )));
+        }
+        match self.modules.iter().find(|other| other.name == module.name) {
+            Some(other) if *other == module => Ok(()),
+            Some(_) => Err(Invalid(format!(
+                "two different modules are called `{}`; give one a name of its own",
+                module.name
+            ))),
+            None => {
+                self.modules.push(module);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_process(&mut self, entry: ProcessEntry) -> Result<(), Invalid> {
+        let module = entry.resolve()?;
+        let program = module.name.clone();
+        self.add(module)?;
+        self.manifest.processes.push(entry.into_process(program)?);
+        Ok(())
+    }
+
+    fn check_granted_modules(&self) -> Result<(), Invalid> {
+        for process in &self.manifest.processes {
+            for grant in &process.grants {
+                let Grant::Module(name) = grant else { continue };
+                if !self.modules.iter().any(|module| module.name == *name) {
+                    return Err(Invalid(format!(
+                        "process `{}` is granted module `{name}`, which the manifest does not have; add a [[module]] with that name",
+                        process.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    system: System,
+    #[serde(default)]
+    module: Vec<ModuleEntry>,
+    #[serde(default)]
+    process: Vec<ProcessEntry>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct System {
+    #[serde(default)]
+    shutdown: Shutdown,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModuleEntry {
+    name: Option<String>,
+    program: Option<String>,
+    path: Option<String>,
+    elf: Option<String>,
+    file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessEntry {
+    name: String,
+    program: Option<String>,
+    path: Option<String>,
+    elf: Option<String>,
+    #[serde(default)]
+    arguments: Vec<String>,
+    memory: Option<Amount>,
+    handles: Option<u32>,
+    threads: Option<u32>,
+    processes: Option<u32>,
+    #[serde(default)]
+    cores: Vec<u64>,
+    priority: Option<u32>,
+    #[serde(default)]
+    grants: Vec<GrantName>,
+    #[serde(default)]
+    modules: Vec<String>,
+}
+
+/// A number of bytes, or a number with a unit.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Bytes(u64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum GrantName {
+    Log,
+    Clock,
+    Counters,
+    Power,
+    Image,
+}
+
+impl GrantName {
+    fn grant(self) -> Grant {
+        match self {
+            Self::Log => Grant::Log,
+            Self::Clock => Grant::Clock,
+            Self::Counters => Grant::Counters,
+            Self::Power => Grant::Power,
+            Self::Image => Grant::Image,
+        }
+    }
+}
+
+impl ModuleEntry {
+    fn resolve(self) -> Result<Module, Invalid> {
+        let what = match &self.name {
+            Some(name) => format!("module `{name}`"),
+            None => "a module without a name".into(),
+        };
+        let origin = match (self.program, self.path, self.elf, self.file) {
+            (None, None, None, Some(file)) => Origin::File(file),
+            (program, path, elf, None) => program_origin(&what, program, path, elf)?,
+            _ => return Err(no_single_origin(&what)),
+        };
+        named(&what, self.name, origin)
+    }
+}
+
+impl ProcessEntry {
+    fn resolve(&self) -> Result<Module, Invalid> {
+        let what = format!("process `{}`", self.name);
+        let (program, path, elf) = (self.program.clone(), self.path.clone(), self.elf.clone());
+        named(&what, None, program_origin(&what, program, path, elf)?)
+    }
+
+    fn into_process(self, program: String) -> Result<Process, Invalid> {
+        let limits = Limits::DEFAULT;
+        let memory = match self.memory {
+            None => limits.memory,
+            Some(Amount::Bytes(bytes)) => bytes,
+            Some(Amount::Text(text)) => size::parse(&text).ok_or_else(|| {
+                Invalid(format!(
+                    "`memory = {text:?}` of process `{}` is not an amount; write for example \"16 MiB\"",
+                    self.name
+                ))
+            })?,
+        };
+        let cores = mask(&self.name, &self.cores)?;
+        let grants = self.grants.into_iter().map(GrantName::grant);
+        Ok(Process {
+            name: self.name,
+            program,
+            arguments: self.arguments,
+            memory,
+            handles: self.handles.unwrap_or(limits.handles),
+            threads: self.threads.unwrap_or(limits.threads),
+            processes: self.processes.unwrap_or(limits.processes),
+            cores,
+            priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
+            grants: grants
+                .chain(self.modules.into_iter().map(Grant::Module))
+                .collect(),
+        })
+    }
+}
+
+fn mask(name: &str, cores: &[u64]) -> Result<u64, Invalid> {
+    cores.iter().try_fold(0, |mask, &core| {
+        if core >= MAX_CORES as u64 {
+            return Err(Invalid(format!(
+                "process `{name}` asks for core {core}; cores are numbered 0 to {}",
+                MAX_CORES - 1
+            )));
+        }
+        Ok(mask | 1 << core)
+    })
+}
+
+fn program_origin(
+    what: &str,
+    program: Option<String>,
+    path: Option<String>,
+    elf: Option<String>,
+) -> Result<Origin, Invalid> {
+    match (program, path, elf) {
+        (Some(program), None, None) => Ok(Origin::Workspace(program)),
+        (binary, Some(path), None) => Ok(Origin::Package(path, binary)),
+        (None, None, Some(elf)) => Ok(Origin::Elf(elf)),
+        _ => Err(no_single_origin(what)),
+    }
+}
+
+fn no_single_origin(what: &str) -> Invalid {
+    Invalid(format!(
+        "{what} must say once where it comes from: `program` (of the workspace), `path` (a package, with `program` for one of several binaries), `elf` (a ready ELF file), or for a module `file`"
+    ))
+}
+
+/// A module's name is what the manifest says, or follows from its origin.
+fn named(what: &str, name: Option<String>, origin: Origin) -> Result<Module, Invalid> {
+    let name = name.unwrap_or_else(|| match &origin {
+        Origin::Workspace(program) | Origin::Package(_, Some(program)) => program.clone(),
+        Origin::Package(path, None) => last(path).into(),
+        Origin::Elf(path) => last(path).trim_end_matches(".elf").into(),
+        Origin::File(path) => last(path).into(),
+    });
+    if name == ".." || name == "." {
+        return Err(Invalid(format!(
+            "the path of {what} must end in the name of the package's folder"
+        )));
+    }
+    check_name("a module", &name, MAX_MODULE_NAME)?;
+    Ok(Module { name, origin })
+}
+
+fn last(path: &str) -> &str {
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn refusal(text: &str) -> String {
+        match parse(text) {
+            Ok(_) => "accepted".into(),
+            Err(Invalid(sentence)) => sentence,
+        }
+    }
+
+    fn process(keys: &str) -> String {
+        format!("[[process]]\nname = \"p\"\nprogram = \"hello\"\n{keys}\n")
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let source = parse(
+            r#"
+            [system]
+            shutdown = "never"
+            [[module]]
+            name = "data"
+            file = "data.bin"
+            [[process]]
+            name = "hello"
+            program = "hello"
+            arguments = ["world"]
+            memory = "32 MiB"
+            handles = 10
+            threads = 11
+            processes = 12
+            cores = [0, 2]
+            priority = 17
+            grants = ["log", "clock", "counters", "power", "image"]
+            modules = ["data"]
+            "#,
+        )
+        .unwrap();
+        assert_eq!(source.manifest.shutdown, Shutdown::Never);
+        let expected = Process {
+            arguments: vec!["world".into()],
+            memory: 32 << 20,
+            handles: 10,
+            threads: 11,
+            processes: 12,
+            cores: 0b101,
+            priority: 17,
+            grants: vec![
+                Grant::Log,
+                Grant::Clock,
+                Grant::Counters,
+                Grant::Power,
+                Grant::Image,
+                Grant::Module("data".into()),
+            ],
+            ..Process::new("hello", "hello")
+        };
+        assert_eq!(source.manifest.processes, [expected]);
+        assert_eq!(
+            source.modules,
+            [
+                Module {
+                    name: "data".into(),
+                    origin: Origin::File("data.bin".into())
+                },
+                Module {
+                    name: "hello".into(),
+                    origin: Origin::Workspace("hello".into())
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_is_modest() {
+        let source = parse(&process("")).unwrap();
+        assert_eq!(source.manifest.shutdown, Shutdown::WhenAllExit);
+        assert_eq!(source.manifest.processes, [Process::new("p", "hello")]);
+    }
+
+    #[test]
+    fn programs_come_from_the_workspace_a_package_or_a_file() {
+        let origin = |keys: &str| {
+            let text = format!("[[process]]\nname = \"p\"\n{keys}");
+            parse(&text).map(|source| source.modules[0].clone())
+        };
+        let module = |name: &str, origin| {
+            Ok(Module {
+                name: name.into(),
+                origin,
+            })
+        };
+        assert_eq!(
+            origin("path = \"../mine/\""),
+            module("mine", Origin::Package("../mine/".into(), None))
+        );
+        assert_eq!(
+            origin("path = \"..\"\nprogram = \"b\""),
+            module("b", Origin::Package("..".into(), Some("b".into())))
+        );
+        assert_eq!(
+            origin("elf = \"out/tool.elf\""),
+            module("tool", Origin::Elf("out/tool.elf".into()))
+        );
+        assert!(
+            origin("path = \"..\"")
+                .unwrap_err()
+                .0
+                .contains("must end in the name")
+        );
+        for keys in [
+            "",
+            "program = \"a\"\nelf = \"b\"",
+            "path = \"a\"\nelf = \"b\"",
+        ] {
+            assert!(
+                origin(keys).unwrap_err().0.contains("must say once"),
+                "{keys}"
+            );
+        }
+        assert!(origin("file = \"b\"").is_err());
+    }
+
+    #[test]
+    fn two_processes_can_share_a_program_but_not_a_name_of_different_ones() {
+        let two = |second: &str| format!("{}[[process]]\nname = \"q\"\n{second}\n", process(""));
+        assert_eq!(parse(&two("program = \"hello\"")).unwrap().modules.len(), 1);
+        assert!(refusal(&two("path = \"x/hello\"")).contains("two different modules"));
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_right() {
+        assert!(refusal(&process("memroy = 5")).contains("expected one of"));
+        assert!(refusal(&process("memory = \"16 MB\"")).contains("16 MiB"));
+        assert!(refusal(&process("memory = 0")).contains("4096 to"));
+        assert!(refusal(&process("cores = [64]")).contains("0 to 63"));
+        assert_eq!(refusal(&process("cores = [63]")), "accepted");
+        assert!(refusal(&process("priority = 32")).contains("0 to 31"));
+        assert!(refusal(&process("grants = [\"everything\"]")).contains("`log`"));
+        assert!(refusal(&process("modules = [\"data\"]")).contains("[[module]]"));
+        assert!(refusal("[system]\nshutdown = \"soon\"").contains("when-all-exit"));
+        assert!(refusal("").contains("1 to 128 processes"));
+        assert!(refusal("[[process]]\nname = \"p\"\nprogram = \"init\"").contains("already"));
+        assert!(refusal("not toml").contains("TOML"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,200}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn what_is_accepted_can_be_encoded(keys in "(memory|cores|priority|grants) = .{0,12}") {
+            if let Ok(source) = parse(&process(&keys)) {
+                prop_assert!(source.manifest.encode().is_ok());
+            }
+        }
+    }
+}
