@@ -1,0 +1,185 @@
+//! The kernel command line.
+//!
+//! Words of the form `key=value`, in any order; of the same key the last one counts. A word that is
+//! not understood is reported with what would be right, and the rest still counts: a typing error
+//! must not keep a machine from booting. Nothing is allocated, so this works before there is a heap.
+
+use core::fmt;
+use spillway_abi::limits::MAX_CORES;
+
+/// Which messages the log takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what is wrong, but not fatal.
+    Warn,
+    /// And what a person wants to know who watches.
+    #[default]
+    Info,
+    /// And what helps to find an error.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+/// What a core does that has nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// Sleeps until an interrupt.
+    #[default]
+    Halt,
+    /// Spins: wakes faster, and keeps emulated time steady.
+    Poll,
+}
+
+/// How the machine is left when the system ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exit {
+    /// It is switched off, or stopped if it cannot be.
+    #[default]
+    None,
+    /// The emulator ends with an exit code, by its debug-exit device.
+    Debug,
+}
+
+/// Whether devices may reach memory when no IOMMU confines them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dma {
+    /// No device is granted without an IOMMU.
+    #[default]
+    None,
+    /// Devices, and the drivers that hold them, are trusted with all of memory.
+    Trust,
+}
+
+/// What happens to the branch predictor on a switch to another process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Branch {
+    /// Nothing: faster; one process may influence the speculation of another.
+    #[default]
+    Keep,
+    /// It is flushed, where the processor can.
+    Flush,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `log=error|warn|info|debug|trace`.
+    pub log: LogLevel,
+    /// `idle=halt|poll`.
+    pub idle: Idle,
+    /// `exit=none|debug`.
+    pub exit: Exit,
+    /// `dma=none|trust`.
+    pub dma: Dma,
+    /// `branch=keep|flush`.
+    pub branch: Branch,
+    /// `cores=N`: the most cores to use; `None` is all of them.
+    pub cores: Option<usize>,
+}
+
+impl Options {
+    /// Reads a command line. The second part yields each word that was not understood.
+    pub fn parse(line: &str) -> (Self, Complaints<'_>) {
+        let mut options = Self::default();
+        for word in line.split_whitespace() {
+            // What went wrong is found again by the complaints, which need no memory that way.
+            let _ = options.apply(word);
+        }
+        let complaints = Complaints {
+            words: line.split_whitespace(),
+        };
+        (options, complaints)
+    }
+
+    fn apply<'a>(&mut self, word: &'a str) -> Result<(), Complaint<'a>> {
+        let wrong = |right| Complaint { word, right };
+        let (key, value) = word.split_once('=').ok_or(wrong(KEYS))?;
+        match key {
+            "log" => {
+                self.log = match value {
+                    "error" => LogLevel::Error,
+                    "warn" => LogLevel::Warn,
+                    "info" => LogLevel::Info,
+                    "debug" => LogLevel::Debug,
+                    "trace" => LogLevel::Trace,
+                    _ => return Err(wrong("log=error, warn, info, debug or trace")),
+                }
+            }
+            "idle" => {
+                self.idle = match value {
+                    "halt" => Idle::Halt,
+                    "poll" => Idle::Poll,
+                    _ => return Err(wrong("idle=halt or idle=poll")),
+                }
+            }
+            "exit" => {
+                self.exit = match value {
+                    "none" => Exit::None,
+                    "debug" => Exit::Debug,
+                    _ => return Err(wrong("exit=none or exit=debug")),
+                }
+            }
+            "dma" => {
+                self.dma = match value {
+                    "none" => Dma::None,
+                    "trust" => Dma::Trust,
+                    _ => return Err(wrong("dma=none or dma=trust")),
+                }
+            }
+            "branch" => {
+                self.branch = match value {
+                    "keep" => Branch::Keep,
+                    "flush" => Branch::Flush,
+                    _ => return Err(wrong("branch=keep or branch=flush")),
+                }
+            }
+            "cores" => {
+                let cores = value.parse().ok().filter(|n| (1..=MAX_CORES).contains(n));
+                self.cores = Some(cores.ok_or(wrong(CORES))?);
+            }
+            _ => return Err(wrong(KEYS)),
+        }
+        Ok(())
+    }
+}
+
+const KEYS: &str = "log=, idle=, exit=, dma=, branch= or cores=";
+const CORES: &str = "cores= with a number from 1 to 64";
+const _: () = assert!(MAX_CORES == 64, "the text above names the limit");
+
+/// The words of a command line that were not understood.
+#[derive(Clone, Debug)]
+pub struct Complaints<'a> {
+    words: core::str::SplitWhitespace<'a>,
+}
+
+impl<'a> Iterator for Complaints<'a> {
+    type Item = Complaint<'a>;
+
+    fn next(&mut self) -> Option<Complaint<'a>> {
+        let mut scratch = Options::default();
+        self.words.find_map(|word| scratch.apply(word).err())
+    }
+}
+
+/// A word of the command line that was not understood; displays as a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complaint<'a> {
+    /// The word.
+    pub word: &'a str,
+    /// What could stand there.
+    pub right: &'static str,
+}
+
+impl fmt::Display for Complaint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { word, right } = self;
+        write!(
+            f,
+            "the kernel does not know the option \"{word}\" and ignores it; it would know {right}"
+        )
+    }
+}
