@@ -26,6 +26,14 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
+    /// Room for no deadline: what a static begins with.
+    pub const fn empty() -> Self {
+        Self {
+            heap: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
     /// Room for one deadline for each slot below `capacity`.
     ///
     /// [`Error::BadArgument`] if `capacity` is more than 65535, [`Error::OutOfMemory`].

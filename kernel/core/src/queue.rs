@@ -32,6 +32,11 @@ const OFF: Link = Link {
 pub struct Links(Vec<Link>);
 
 impl Links {
+    /// Room for no thread: what a static begins with.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
     /// Neighbours for the slots below `capacity`, none on a list.
     ///
     /// [`Error::BadArgument`] if `capacity` is more than 65534, [`Error::OutOfMemory`].

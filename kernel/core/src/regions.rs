@@ -102,6 +102,12 @@ impl<T> RegionMap<T> {
         Some(self.regions.remove(index))
     }
 
+    /// The mapping that begins at `start`, to change its value.
+    pub fn get_mut(&mut self, start: u64) -> Option<&mut Region<T>> {
+        let index = self.index_of(start)?;
+        self.regions.get_mut(index)
+    }
+
     /// Whether the range is exactly one or more whole mappings without a gap between them.
     pub fn covers_whole(&self, start: u64, length: u64) -> bool {
         let (Some(index), Some(end)) = (self.index_of(start), start.checked_add(length)) else {

@@ -19,6 +19,16 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// No numbers: what a static begins with.
+    pub const fn empty() -> Self {
+        Self {
+            free: Vec::new(),
+            first: 0,
+            used: 0,
+            count: 0,
+        }
+    }
+
     /// The numbers below `count`, all free. [`Error::OutOfMemory`].
     pub fn new(count: u16) -> Result<Self, Error> {
         let mut free = crate::filled((count as usize).div_ceil(64), !0u64)?;

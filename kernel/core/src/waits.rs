@@ -50,6 +50,14 @@ pub struct WaitTable {
 }
 
 impl WaitTable {
+    /// Room for no thread: what a static begins with.
+    pub const fn empty() -> Self {
+        Self {
+            buckets: [const { List::new() }; BUCKETS],
+            keys: Vec::new(),
+        }
+    }
+
     /// Nobody waits; there is room for the slots below `capacity`. [`Error::OutOfMemory`].
     pub fn new(capacity: usize) -> Result<Self, Error> {
         Ok(Self {
