@@ -1,0 +1,181 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use spillway_abi::limits::MAX_CORES;
+use spillway_manifest::size;
+
+/// Build, run, test and measure Spillway.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Find out what is missing, and install it
+    Setup(SetupOptions),
+    /// Build the loader, the kernel and the programs, and make the boot image
+    Build(BuildOptions),
+    /// Boot in QEMU and show the log
+    Run(RunOptions),
+}
+
+#[derive(Args)]
+pub struct SetupOptions {
+    /// Install without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Use this QEMU
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BuildOptions {
+    #[command(flatten)]
+    pub profile: ProfileOptions,
+    /// What runs on the machine
+    #[arg(long, value_name = "FILE", default_value = "manifests/hello.toml")]
+    pub manifest: PathBuf,
+    /// Print the commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// What runs on the machine
+    #[arg(long, value_name = "FILE", default_value = "manifests/hello.toml")]
+    pub manifest: PathBuf,
+    /// Cores of the machine
+    #[arg(long, default_value_t = 2, value_parser = parse_cores)]
+    pub cores: u32,
+}
+
+/// The flags that `run`, `test`, `bench` and `gdb` share.
+#[derive(Args, Clone)]
+pub struct MachineOptions {
+    #[command(flatten)]
+    pub profile: ProfileOptions,
+    /// Memory of the machine
+    #[arg(long, default_value = "512M", value_parser = parse_memory)]
+    pub memory: u64,
+    /// Whether the machine has an I/O memory management unit
+    #[arg(long, default_value = "off")]
+    pub iommu: Switch,
+    /// What executes the guest's instructions
+    #[arg(long, default_value = "auto")]
+    pub accel: Accel,
+    /// Attach this file as an NVMe disk
+    #[arg(long, value_name = "FILE")]
+    pub disk: Option<PathBuf>,
+    /// Use this QEMU
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// Pass this to QEMU as well; can be given several times
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+    /// Print the commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: Option<u64>,
+}
+
+#[derive(Args, Clone, Copy)]
+pub struct ProfileOptions {
+    /// Build with optimisations (this is the default)
+    #[arg(long)]
+    pub release: bool,
+    /// Build without optimisations and with debug assertions
+    #[arg(long, conflicts_with = "release")]
+    pub debug: bool,
+}
+
+impl ProfileOptions {
+    pub fn profile(self) -> Profile {
+        if self.debug {
+            Profile::Debug
+        } else {
+            Profile::Release
+        }
+    }
+}
+
+/// How the guest's code is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Debug,
+    Release,
+}
+
+impl Profile {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where it works, TCG otherwise
+    Auto,
+    /// The emulator
+    Tcg,
+    /// The host's processor
+    Kvm,
+}
+
+fn parse_cores(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(cores) if (1..=MAX_CORES as u32).contains(&cores) => Ok(cores),
+        _ => Err(format!("a machine has 1 to {MAX_CORES} cores")),
+    }
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match size::parse(text) {
+        Some(bytes) if bytes > 0 && bytes % (1 << 20) == 0 => Ok(bytes),
+        _ => Err("write whole mebibytes, for example 512M or 4G".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn cores_and_memory_have_limits() {
+        assert_eq!(parse_cores("64"), Ok(64));
+        assert!(parse_cores("65").is_err());
+        assert!(parse_cores("0").is_err());
+        assert_eq!(parse_memory("1M"), Ok(1 << 20));
+        assert!(parse_memory("0").is_err());
+        assert!(parse_memory("4097").is_err());
+        assert!(parse_memory("lots").is_err());
+    }
+}

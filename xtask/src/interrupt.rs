@@ -1,0 +1,22 @@
+//! Ctrl-C and termination: whoever waits for something looks here, cleans up and leaves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Takes over the signals. The second one ends xtask at once; QEMU then dies with it.
+pub fn install() {
+    let installed = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    if let Err(error) = installed {
+        eprintln!("warning: Ctrl-C will not stop the guest cleanly: {error}");
+    }
+}
+
+/// Whether somebody wants xtask to stop.
+pub fn requested() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}

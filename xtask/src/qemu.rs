@@ -1,0 +1,142 @@
+//! The QEMU command line.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    accel::Accelerator,
+    cli::{MachineOptions, Switch},
+    ui,
+};
+
+/// A machine for QEMU, and what it boots.
+#[derive(Clone)]
+pub struct Machine {
+    pub qemu: PathBuf,
+    pub accelerator: Accelerator,
+    pub cores: u32,
+    /// Bytes, whole mebibytes.
+    pub memory: u64,
+    pub iommu: bool,
+    pub disk: Option<PathBuf>,
+    pub loader: PathBuf,
+    pub image: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: Vec<String>,
+    pub extra: Vec<String>,
+}
+
+impl Machine {
+    /// A machine as the flags describe it.
+    pub fn new(qemu: &Path, accelerator: Accelerator, options: &MachineOptions) -> Self {
+        Self {
+            qemu: qemu.into(),
+            accelerator,
+            cores: 1,
+            memory: options.memory,
+            iommu: options.iommu == Switch::On,
+            disk: options.disk.clone(),
+            loader: PathBuf::new(),
+            image: None,
+            append: vec!["exit=debug".into()],
+            extra: options.qemu_arg.clone(),
+        }
+    }
+
+    /// The arguments for QEMU.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |text: &str| words.extend(text.split(' ').map(String::from));
+        add("-nodefaults -no-user-config -display none -no-reboot");
+        // Interrupt remapping needs the I/O APIC in user space.
+        add(match self.iommu {
+            true => "-machine q35,kernel-irqchip=split",
+            false => "-machine q35",
+        });
+        add(match self.accelerator {
+            Accelerator::Tcg => "-accel tcg -cpu max",
+            Accelerator::Kvm => "-accel kvm -cpu host",
+        });
+        add(&format!("-smp {} -m {}M", self.cores, self.memory >> 20));
+        add("-chardev stdio,id=serial,signal=off -serial chardev:serial");
+        add("-device isa-debug-exit,iobase=0xf4,iosize=0x04");
+        if self.iommu {
+            add("-device intel-iommu,intremap=on");
+        }
+        if let Some(disk) = &self.disk {
+            // A comma in a value is written twice.
+            let file = disk.display().to_string().replace(',', ",,");
+            words.push("-drive".into());
+            words.push(format!("if=none,id=disk0,format=raw,file={file}"));
+            words.push("-device".into());
+            words.push("nvme,drive=disk0,serial=spillway0".into());
+        }
+        words.push("-kernel".into());
+        words.push(self.loader.display().to_string());
+        if let Some(image) = &self.image {
+            words.push("-initrd".into());
+            words.push(image.display().to_string());
+        }
+        words.push("-append".into());
+        words.push(self.append.join(" "));
+        words.extend(self.extra.iter().cloned());
+        words
+    }
+
+    /// The whole command as a shell would take it.
+    pub fn shell_line(&self) -> String {
+        let mut words = vec![self.qemu.display().to_string()];
+        words.extend(self.arguments());
+        ui::shell_line(&words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            qemu: "qemu".into(),
+            accelerator: Accelerator::Tcg,
+            cores: 2,
+            memory: 512 << 20,
+            iommu: false,
+            disk: None,
+            loader: "loader".into(),
+            image: Some("image".into()),
+            append: vec!["exit=debug".into(), "idle=poll".into()],
+            extra: vec!["-s".into()],
+        }
+    }
+
+    #[test]
+    fn the_plain_machine() {
+        let line = machine().shell_line();
+        for part in [
+            "-machine q35 -accel tcg -cpu max",
+            "-smp 2 -m 512M",
+            "-device isa-debug-exit,iobase=0xf4,iosize=0x04",
+            "-kernel loader -initrd image -append 'exit=debug idle=poll' -s",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert!(!line.contains("iommu") && !line.contains("nvme"));
+    }
+
+    #[test]
+    fn an_iommu_and_a_disk_with_a_comma_in_its_name() {
+        let line = Machine {
+            iommu: true,
+            disk: Some("a,b.img".into()),
+            ..machine()
+        }
+        .shell_line();
+        for part in [
+            "-machine q35,kernel-irqchip=split",
+            "-device intel-iommu,intremap=on",
+            "if=none,id=disk0,format=raw,file=a,,b.img -device nvme,drive=disk0",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+}

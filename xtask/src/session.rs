@@ -1,0 +1,59 @@
+//! What `run`, `test`, `bench` and `gdb` have in common before they boot a machine.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{
+    accel::{self, Accelerator},
+    cli::{Accel, MachineOptions},
+    image::{BootFiles, Recipe},
+    qemu::Machine,
+    setup,
+    workspace::Workspace,
+};
+
+/// A recipe, and the machine that will boot what it makes.
+pub struct Session {
+    pub recipe: Recipe,
+    pub machine: Machine,
+    wish: Accel,
+}
+
+impl Session {
+    /// Sees that QEMU is there, and reads the manifest.
+    pub fn new(workspace: &Workspace, options: &MachineOptions, manifest: &Path) -> Result<Self> {
+        let recipe = Recipe::new(workspace, options.profile.profile(), manifest)?;
+        let qemu = setup::ensure_qemu(options.qemu.as_deref(), options.dry_run)?;
+        let mut machine = Machine::new(&qemu, Accelerator::Tcg, options);
+        machine.loader = recipe.loader(workspace);
+        machine.image = Some(recipe.output().to_path_buf());
+        Ok(Self {
+            recipe,
+            machine,
+            wish: options.accel,
+        })
+    }
+
+    /// Builds everything and chooses the accelerator.
+    pub fn prepare(&mut self) -> Result<BootFiles> {
+        let files = self.recipe.make()?;
+        self.machine.loader = files.loader.clone();
+        let probe = Machine {
+            image: None,
+            ..self.machine.clone()
+        };
+        let (accelerator, why) = accel::choose(self.wish, &probe)?;
+        self.machine.accelerator = accelerator;
+        eprintln!("accelerator: {} ({why})", accelerator.name());
+        Ok(files)
+    }
+
+    /// Prints what would be done.
+    pub fn describe(&self) {
+        for build in self.recipe.builds() {
+            println!("{}", build.shell_line());
+        }
+        println!("{}", self.machine.shell_line());
+    }
+}

@@ -1,0 +1,81 @@
+//! What long steps show: a line that moves on a terminal, plain lines elsewhere.
+
+use std::{io::IsTerminal, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A long step. The display ends with the value.
+pub struct Step {
+    bar: Option<ProgressBar>,
+}
+
+impl Step {
+    /// Begins to show a step, with a clause such as "booting with 2 cores".
+    pub fn new(clause: impl Into<String>) -> Self {
+        let clause = clause.into();
+        if !std::io::stderr().is_terminal() {
+            eprintln!("{clause}");
+            return Self { bar: None };
+        }
+        let bar = ProgressBar::new_spinner().with_message(clause);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar: Some(bar) }
+    }
+
+    /// Prints a line of output without disturbing the moving one.
+    pub fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
+    }
+
+    /// Says how far the step has come; only shown where lines can move.
+    pub fn update(&self, clause: impl Into<String>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(clause.into());
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A command as a shell would take it, for people to read and copy.
+pub fn shell_line<T: AsRef<str>>(words: &[T]) -> String {
+    let quote = |word: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=,:+@%".contains(&byte);
+        if !word.is_empty() && word.bytes().all(plain) {
+            word.to_string()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words: Vec<_> = words.iter().map(|word| quote(word.as_ref())).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_line;
+
+    #[test]
+    fn words_that_a_shell_would_split_are_quoted() {
+        assert_eq!(
+            shell_line(&["a", "b c", "it's", ""]),
+            r"a 'b c' 'it'\''s' ''"
+        );
+        assert_eq!(
+            shell_line(&["-m", "512M", "file=x,if=none"]),
+            "-m 512M file=x,if=none"
+        );
+    }
+}
