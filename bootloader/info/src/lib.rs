@@ -3,6 +3,14 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "alloc"))]
+extern crate alloc;
+
+pub mod image;
+mod validate;
+
+pub use validate::BootInfoError;
+
 /// "SPILLWAY", the first word of a [`BootInfo`].
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SPILLWAY");
 /// The version of this layout. Loader and kernel must have the same.
@@ -18,6 +26,13 @@ pub const MAX_COMMAND_LINE: usize = 1024;
 pub const MODULE_NAME_LENGTH: usize = 48;
 /// Loadable segments of the kernel.
 pub const MAX_SEGMENTS: usize = 8;
+
+/// Bytes in a page; everything that is handed over begins at a multiple of it.
+pub const PAGE_SIZE: u64 = 4096;
+/// The least RAM that the loader starts the kernel with, in bytes.
+pub const MIN_MEMORY: u64 = 64 << 20;
+/// The most RAM that is handed over, in bytes; more is left alone, with a warning.
+pub const MAX_MEMORY: u64 = 64 << 30;
 
 /// Where all RAM appears in the kernel's half of every address space: physical address 0 is here.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
@@ -158,4 +173,125 @@ pub struct BootInfo {
     pub frame_buffer: FrameBuffer,
     /// UTF-8, words separated by spaces.
     pub command_line: [u8; MAX_COMMAND_LINE],
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Region>() == 24);
+    assert!(size_of::<Module>() == 64);
+    assert!(size_of::<Segment>() == 32);
+    assert!(size_of::<FrameBuffer>() == 24);
+    assert!(offset_of!(BootInfo, page_table) == 16);
+    assert!(offset_of!(BootInfo, acpi_root) == 24);
+    assert!(offset_of!(BootInfo, region_count) == 36);
+    assert!(offset_of!(BootInfo, loader_entry_tsc) == 56);
+    assert!(offset_of!(BootInfo, regions) == 64);
+    assert!(offset_of!(BootInfo, modules) == 3136);
+    assert!(offset_of!(BootInfo, segments) == 7232);
+    assert!(offset_of!(BootInfo, frame_buffer) == 7488);
+    assert!(offset_of!(BootInfo, command_line) == 7512);
+    assert!(size_of::<BootInfo>() == 8536);
+};
+
+impl Region {
+    /// What the region is for. A number that is no kind counts as [`RegionKind::Reserved`].
+    pub const fn region_kind(&self) -> RegionKind {
+        match RegionKind::from_raw(self.kind) {
+            Some(kind) => kind,
+            None => RegionKind::Reserved,
+        }
+    }
+
+    /// Bytes from start to end.
+    pub const fn length(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+impl Module {
+    /// An entry that is not in use.
+    pub const EMPTY: Self = Self {
+        name: [0; MODULE_NAME_LENGTH],
+        start: 0,
+        length: 0,
+    };
+
+    /// The name without its padding; empty if it is not UTF-8.
+    pub fn name(&self) -> &str {
+        image::text(&self.name).unwrap_or("")
+    }
+}
+
+/// Reading a [`BootInfo`]. Nothing here panics, whatever it holds; what it says can be believed
+/// after [`BootInfo::validate`].
+impl BootInfo {
+    /// One that says nothing, with [`MAGIC`], [`VERSION`] and its size filled in.
+    pub const fn empty() -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            size: size_of::<Self>() as u32,
+            page_table: 0,
+            acpi_root: 0,
+            acpi_revision: 0,
+            region_count: 0,
+            module_count: 0,
+            segment_count: 0,
+            command_line_length: 0,
+            reserved: 0,
+            loader_entry_tsc: 0,
+            regions: [Region {
+                start: 0,
+                end: 0,
+                kind: 0,
+                reserved: 0,
+            }; MAX_REGIONS],
+            modules: [Module::EMPTY; MAX_MODULES],
+            segments: [Segment {
+                virtual_start: 0,
+                physical_start: 0,
+                length: 0,
+                flags: 0,
+            }; MAX_SEGMENTS],
+            frame_buffer: FrameBuffer {
+                start: 0,
+                pitch: 0,
+                width: 0,
+                height: 0,
+                bits_per_pixel: 0,
+            },
+            command_line: [0; MAX_COMMAND_LINE],
+        }
+    }
+
+    /// The memory map.
+    pub fn regions(&self) -> &[Region] {
+        used(&self.regions, self.region_count)
+    }
+
+    /// The files of the boot image.
+    pub fn modules(&self) -> &[Module] {
+        used(&self.modules, self.module_count)
+    }
+
+    /// The file of the boot image with this name.
+    pub fn module(&self, name: &str) -> Option<&Module> {
+        self.modules().iter().find(|module| module.name() == name)
+    }
+
+    /// The kernel's segments.
+    pub fn segments(&self) -> &[Segment] {
+        used(&self.segments, self.segment_count)
+    }
+
+    /// The command line; empty if it is not UTF-8.
+    pub fn command_line(&self) -> &str {
+        let bytes = used(&self.command_line, self.command_line_length);
+        core::str::from_utf8(bytes).unwrap_or("")
+    }
+}
+
+/// The first `count` entries, or none if there are not that many.
+fn used<T>(all: &[T], count: u32) -> &[T] {
+    all.get(..count as usize).unwrap_or(&[])
 }
