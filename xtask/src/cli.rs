@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::parts::Part;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spillway_abi::limits::MAX_CORES;
 use spillway_manifest::size;
@@ -39,6 +40,8 @@ pub struct SetupOptions {
 
 #[derive(Args)]
 pub struct BuildOptions {
+    /// Build only this part
+    pub part: Option<Part>,
     #[command(flatten)]
     pub profile: ProfileOptions,
     /// What runs on the machine

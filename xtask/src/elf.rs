@@ -1,12 +1,12 @@
 //! What xtask does with ELF files: take out debug information, and check programs.
 
-use anyhow::{Result, bail, ensure};
-use object::{
-    Object, ObjectSection,
-    build::elf::Builder,
-    read::elf::{ElfFile64, FileHeader},
+use anyhow::{Result, anyhow};
+use object::build::elf::Builder;
+use spillway_abi::{
+    ABI_VERSION,
+    layout::{MAP_START, USER_START},
 };
-use spillway_abi::{ABI_VERSION, note};
+use spillway_elf::{LoadPlan, Rules};
 
 /// The file without its debug sections. Symbols stay: panics are reported with them.
 pub fn without_debug_information(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -20,38 +20,66 @@ pub fn without_debug_information(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Refuses a file that the kernel would refuse, with the reason.
+/// Refuses a program that `init` or the kernel would refuse, with the reason.
 pub fn check_program(bytes: &[u8]) -> Result<()> {
-    let file = ElfFile64::<object::Endianness>::parse(bytes)?;
-    let header = file.elf_header();
-    ensure!(
-        header.e_type(file.endian()) == object::elf::ET_EXEC,
-        "it is not a statically linked executable; build it with `cargo xtask`"
-    );
-    match abi_version(&file)? {
-        Some(ABI_VERSION) => Ok(()),
-        Some(other) => bail!(
-            "it was built for version {other} of the ABI, this tree has version {ABI_VERSION}; build it again"
-        ),
-        None => bail!("it has no ABI note; make it depend on driver-sdk"),
+    let rules = Rules {
+        addresses: USER_START..MAP_START,
+        abi_version: Some(ABI_VERSION),
+    };
+    match LoadPlan::parse(bytes, &rules) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(anyhow!("{error}")),
     }
 }
 
-fn abi_version(file: &ElfFile64<'_>) -> Result<Option<u32>> {
-    for section in file.sections() {
-        if section.name() != Ok(".note.spillway") {
-            continue;
-        }
-        let data = section.data()?;
-        let word = |at: usize| {
-            let bytes = data.get(at..at + 4)?;
-            Some(u32::from_le_bytes(bytes.try_into().ok()?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn without_debug_information_the_rest_is_the_same() {
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let stripped = without_debug_information(&whole).unwrap();
+        let whole = object::File::parse(&*whole).unwrap();
+        let stripped = object::File::parse(&*stripped).unwrap();
+        assert!(whole.section_by_name(".debug_info").is_some());
+        assert!(
+            stripped
+                .sections()
+                .all(|section| !section.name().unwrap().starts_with(".debug"))
+        );
+        let symbols = |file: &object::File<'_>| {
+            let all = file.symbols().filter(|symbol| symbol.is_definition());
+            all.map(|symbol| (symbol.address(), symbol.name().unwrap().to_string()))
+                .collect::<BTreeSet<_>>()
         };
-        let name = data.get(12..12 + note::NAME.len());
-        if name == Some(note::NAME) && word(8) == Some(note::TYPE_ABI) {
-            return Ok(word(24));
+        assert_eq!(symbols(&whole), symbols(&stripped));
+        for (old, new) in whole.segments().zip(stripped.segments()) {
+            assert_eq!((old.address(), old.size()), (new.address(), new.size()));
+            assert_eq!(new.file_range().0 % 4096, new.address() % 4096);
         }
-        bail!("its ABI note is damaged; build it again");
+        let text = |file: &object::File<'_>| {
+            file.section_by_name(".text")
+                .unwrap()
+                .data()
+                .unwrap()
+                .to_vec()
+        };
+        assert!(text(&whole) == text(&stripped));
     }
-    Ok(None)
+
+    #[test]
+    fn the_host_s_own_programs_cannot_run_on_spillway() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(check_program(&own).is_err());
+        assert!(
+            check_program(b"text")
+                .unwrap_err()
+                .to_string()
+                .contains("ELF")
+        );
+        assert!(without_debug_information(b"text").is_err());
+    }
 }

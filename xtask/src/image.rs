@@ -68,10 +68,10 @@ impl Recipe {
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}", profile.name());
-        let part = |part: Part, package: &str| part.build(workspace, profile, &[package.into()]);
+        let part = |part: Part| part.build(workspace, profile, &workspace.packages_of(part));
         Ok(Self {
-            loader: part(Part::Loader, "spillway-bootloader"),
-            kernel: part(Part::Kernel, "spillway-kernel"),
+            loader: part(Part::Loader),
+            kernel: part(Part::Kernel),
             programs: Part::Programs.build(workspace, profile, &packages),
             output: workspace.target.join("image").join(format!("{name}.img")),
             profile,
@@ -145,8 +145,8 @@ impl Recipe {
             .iter()
             .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
             .collect();
-        // The format of the image is the loader's; until it is there, the parts are only built.
-        let bytes: Vec<u8> = borrowed.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+        let bytes =
+            spillway_bootinfo::image::write(&borrowed).map_err(|error| anyhow!("{error}"))?;
         write_whole(&self.output, &bytes)?;
         Ok(self.output.clone())
     }

@@ -3,7 +3,11 @@
 //! Stable cargo has no flags per package, so each part is one call of cargo with its own flags
 //! and its own target folder. The explicit `--target` keeps the flags off build scripts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hasher},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -13,10 +17,13 @@ use crate::{cargo::Build, cli::Profile, workspace::Workspace};
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A part of the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
+    /// The second boot stage
     Loader,
+    /// The microkernel
     Kernel,
+    /// Every program of the workspace
     Programs,
 }
 
@@ -59,7 +66,13 @@ impl Part {
             .map(|flag| flag.to_string())
             .collect();
         flags.push("-Cforce-frame-pointers=yes".into());
-        let script = format!("-T{}", root.join(self.linker_script()).display());
+        let script = root.join(self.linker_script());
+        // cargo does not watch the linker script, so its content is part of the flags.
+        let content = fs::read(&script).unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&content);
+        flags.push(format!("-Cmetadata={:016x}", hasher.finish()));
+        let script = format!("-T{}", script.display());
         let link = [
             script.as_str(),
             "-nostartfiles",

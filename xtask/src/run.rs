@@ -8,6 +8,7 @@ use crate::{
     cli::{BuildOptions, RunOptions},
     guest::{Ending, Guest},
     image::Recipe,
+    parts::Part,
     session::Session,
     workspace::Workspace,
 };
@@ -15,6 +16,9 @@ use crate::{
 /// Builds every part and the boot image.
 pub fn build(options: &BuildOptions) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
+    if let Some(part) = options.part {
+        return build_part(&workspace, part, options);
+    }
     let recipe = Recipe::new(&workspace, options.profile.profile(), &options.manifest)?;
     if options.dry_run {
         for build in recipe.builds() {
@@ -25,6 +29,19 @@ pub fn build(options: &BuildOptions) -> Result<ExitCode> {
     let files = recipe.make()?;
     println!("loader  {}", files.loader.display());
     println!("image   {}", files.image.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build_part(workspace: &Workspace, part: Part, options: &BuildOptions) -> Result<ExitCode> {
+    let profile = options.profile.profile();
+    let build = part.build(workspace, profile, &workspace.packages_of(part));
+    if options.dry_run {
+        println!("{}", build.shell_line());
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, path) in build.run()? {
+        println!("{name}  {}", path.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::cargo;
+use crate::{cargo, parts::Part};
+
+/// The loader's package.
+pub const LOADER: &str = "spillway-bootloader";
+/// The kernel's package.
+pub const KERNEL: &str = "spillway-kernel";
 
 /// The workspace that xtask belongs to.
 pub struct Workspace {
@@ -21,6 +26,12 @@ pub struct Package {
     id: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    target: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,10 +80,30 @@ impl Workspace {
         }
         let mut names: Vec<_> = freestanding().flat_map(Package::binaries).collect();
         names.retain(|name| !["bootloader", "kernel", "init"].contains(name));
+        if names.is_empty() {
+            bail!("the workspace has no program `{name}`, nor any other; add one under apps/");
+        }
         bail!(
             "the workspace has no program `{name}`; use one of: {}",
             names.join(", ")
         )
+    }
+
+    /// The packages whose binaries belong to a part.
+    pub fn packages_of(&self, part: Part) -> Vec<String> {
+        let own = [LOADER, KERNEL];
+        match part {
+            Part::Loader => vec![LOADER.into()],
+            Part::Kernel => vec![KERNEL.into()],
+            Part::Programs => {
+                let programs = self.packages.iter().filter(|package| {
+                    !self.is_host(package)
+                        && !own.contains(&package.name.as_str())
+                        && package.binaries().next().is_some()
+                });
+                programs.map(|package| package.name.clone()).collect()
+            }
+        }
     }
 
     /// Packages that cannot be built without the flags of their part.
@@ -82,6 +113,16 @@ impl Workspace {
             .iter()
             .filter(|package| !self.is_host(package));
         packages.map(|package| package.name.as_str())
+    }
+
+    /// Packages that have models for loom.
+    pub fn with_models(&self) -> impl Iterator<Item = &str> {
+        let under_loom =
+            |dependency: &Dependency| dependency.target.as_deref() == Some("cfg(loom)");
+        let packages = self.packages.iter();
+        packages
+            .filter(move |package| package.dependencies.iter().any(under_loom))
+            .map(|package| package.name.as_str())
     }
 
     fn is_host(&self, package: &Package) -> bool {
