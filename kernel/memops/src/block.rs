@@ -4,7 +4,7 @@ use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_set1_epi8, _mm_storeu_si1
 
 /// Bytes in a vector register.
 const VECTOR: usize = size_of::<__m128i>();
-/// Bytes that one turn of the main loops moves.
+/// Bytes that are moved at once where there are as many; the registers for them are there.
 const TURN: usize = 8 * VECTOR;
 
 /// Loads 16 bytes.
@@ -77,6 +77,32 @@ unsafe fn copy_short(target: *mut u8, source: *const u8, length: usize) {
     }
 }
 
+/// Writes less than 16 bytes, all of them `value`.
+///
+/// # Safety
+/// `target` must be writable for `length` bytes.
+#[inline(always)]
+unsafe fn fill_short(target: *mut u8, value: u8, length: usize) {
+    let word = u64::from(value) * 0x0101_0101_0101_0101;
+    // SAFETY: each branch has checked that `length` is at least the size of its word.
+    unsafe {
+        if length >= 8 {
+            target.cast::<u64>().write_unaligned(word);
+            target.add(length - 8).cast::<u64>().write_unaligned(word);
+        } else if length >= 4 {
+            target.cast::<u32>().write_unaligned(word as u32);
+            let tail = target.add(length - 4).cast::<u32>();
+            tail.write_unaligned(word as u32);
+        } else if length >= 2 {
+            target.cast::<u16>().write_unaligned(word as u16);
+            let tail = target.add(length - 2).cast::<u16>();
+            tail.write_unaligned(word as u16);
+        } else if length == 1 {
+            target.write(value);
+        }
+    }
+}
+
 /// Moves from low to high addresses: right if `target` is below `source` or they do not overlap.
 ///
 /// # Safety
@@ -84,9 +110,10 @@ unsafe fn copy_short(target: *mut u8, source: *const u8, length: usize) {
 /// inside `source + 1 .. source + length`.
 #[inline(always)]
 pub unsafe fn copy_up(target: *mut u8, source: *const u8, length: usize) {
-    // SAFETY: every offset plus the bytes moved there is at most `length`: the loops check it,
-    // and `last` is `length - 16` where `length` is at least 16. The tail is read before the
-    // first store, because with an overlap the loops may have written over it.
+    // SAFETY: every offset plus the bytes moved there is at most `length`: `whole` is a multiple
+    // of two turns and at most `length`, and `last` is `length - 16` where `length` is at least 16.
+    // The tail is read before the first store, because with an overlap the loops may have written
+    // over it.
     unsafe {
         if length < VECTOR {
             return copy_short(target, source, length);
@@ -94,7 +121,13 @@ pub unsafe fn copy_up(target: *mut u8, source: *const u8, length: usize) {
         let last = length - VECTOR;
         let tail = load(source.add(last));
         let mut at = 0;
-        while length - at >= TURN {
+        let whole = length - length % (2 * TURN);
+        while at != whole {
+            turn(target.add(at), source.add(at));
+            turn(target.add(at + TURN), source.add(at + TURN));
+            at += 2 * TURN;
+        }
+        if length - at >= TURN {
             turn(target.add(at), source.add(at));
             at += TURN;
         }
@@ -157,16 +190,16 @@ pub unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
 /// `target` must be writable for `length` bytes.
 #[inline(always)]
 pub unsafe fn fill(target: *mut u8, value: u8, length: usize) {
-    // SAFETY: as in `copy_up`, every store ends at or below `length`; a short range is written
-    // from a vector that is at least as long.
+    // SAFETY: as in `copy_up`, every store ends at or below `length`.
     unsafe {
-        let vector = _mm_set1_epi8(value as i8);
         if length < VECTOR {
-            return copy_short(target, (&raw const vector).cast(), length);
+            return fill_short(target, value, length);
         }
+        let vector = _mm_set1_epi8(value as i8);
         let last = length - VECTOR;
+        let whole = length - length % TURN;
         let mut at = 0;
-        while length - at >= TURN {
+        while at != whole {
             for i in 0..TURN / VECTOR {
                 store(target.add(at + i * VECTOR), vector);
             }
@@ -235,7 +268,7 @@ mod tests {
 
     /// Lengths around every border of the branches and loops, and a page.
     fn lengths() -> impl Strategy<Value = usize> {
-        prop_oneof![0usize..40, 100usize..300, Just(4096)]
+        prop_oneof![0usize..40, 100usize..700, Just(4096)]
     }
 
     proptest! {
