@@ -181,7 +181,8 @@ impl Machine {
         const MEMORY: u8 = 0;
         let table = tables.find(Signature::HPET).unwrap_or_default();
         if table.get(40) == Some(&MEMORY) {
-            self.hpet = read(table, 44).filter(|&address: &u64| address != 0 && address % 8 == 0);
+            self.hpet =
+                read(table, 44).filter(|&address: &u64| address != 0 && address.is_multiple_of(8));
         }
     }
 

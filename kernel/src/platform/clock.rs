@@ -23,6 +23,8 @@ const TRIES: usize = 5;
 const FIRST_PATIENCE: u32 = 1_000;
 /// … and until the window must be over.
 const PATIENCE: u32 = 1_000_000;
+/// The fastest counter that is believed, in ticks per second.
+const MAX_TSC: u64 = 10_000_000_000;
 /// Femtoseconds in a second.
 const SECOND: u128 = 1_000_000_000_000_000;
 
@@ -89,9 +91,11 @@ pub fn frequency() -> u64 {
     FREQUENCY.load(Ordering::Relaxed)
 }
 
-/// Waits at least so long. Only for the boot and for the end.
+/// Waits at least so long, with the processor busy. Only for the boot and for the end.
 pub fn spin_ns(nanoseconds: u64) {
-    let end = now_tsc().saturating_add(ticks(nanoseconds));
+    // Before the calibration the fastest counter is assumed.
+    let longest = nanoseconds.saturating_mul(MAX_TSC / 1_000_000_000);
+    let end = now_tsc().saturating_add(ticks(nanoseconds).min(longest));
     while now_tsc() < end {
         core::hint::spin_loop();
     }
@@ -252,7 +256,7 @@ fn wait(reference: &Reference, start: u64) -> Option<()> {
 }
 
 fn plausible_tsc(hz: u64) -> Option<u64> {
-    (100_000_000..=10_000_000_000).contains(&hz).then_some(hz)
+    (100_000_000..=MAX_TSC).contains(&hz).then_some(hz)
 }
 
 /// The frequency, if an APIC timer can have it.

@@ -5,8 +5,8 @@
 //! [    0.001240 c1 hello] text of the program `hello`
 //! ```
 //!
-//! A line is put together on the stack and then written under one lock, so the lines of cores do
-//! not mix. The lock is the last in the lock order: whoever holds it only copies bytes and talks
+//! A line is put together on the stack, then stamped and written under one lock: the lines of cores
+//! do not mix, and their times never go back. The lock is the last in the lock order: whoever holds it only copies bytes and talks
 //! to the serial port. The last 64 KiB stay readable in memory ([`read`]).
 
 use core::{
@@ -25,14 +25,13 @@ use crate::arch;
 const RING_SIZE: usize = 64 << 10;
 /// Bytes of a program's name that are shown.
 const MAX_LABEL: usize = 32;
-/// Bytes of a line: the longest text and what stands before it.
-const MAX_LINE: usize = MAX_LOG_WRITE as usize + MAX_LABEL + 64;
+/// Bytes of a line: a label and the longest text.
+const MAX_LINE: usize = MAX_LOG_WRITE as usize + MAX_LABEL + 8;
+/// Bytes of the time and the core before it.
+const MAX_STAMP: usize = 48;
 /// How often a panicking core looks at the lock before it takes it by force. The longest line
 /// takes a tenth of a second on a real serial port.
 const PANIC_PATIENCE: u32 = 10_000_000;
-
-/// The end of a line that did not fit.
-const CUT: &[u8] = b"...";
 
 static SINK: SpinMutex<Sink> = SpinMutex::new(Sink {
     ring: [0; RING_SIZE],
@@ -56,7 +55,7 @@ pub fn write_program_line(name: &str, text: &str) {
     for text in text.lines() {
         let mut line = Line::begin(Label(name));
         line.push_printable(text);
-        line.end().write(&mut SINK.lock());
+        SINK.lock().write(&line);
     }
 }
 
@@ -116,7 +115,7 @@ impl Write for PanicWriter {
             if part.ends_with('\n')
                 && let Some(line) = self.line.take()
             {
-                line.end().write(&mut self.sink);
+                self.sink.write(&line);
             }
         }
         Ok(())
@@ -136,7 +135,7 @@ impl Log for Kernel {
             let mut line = Line::begin(Label(record.level().as_str()));
             // Formatting fails only when a value refuses; what came before it is shown.
             let _ = line.write_fmt(*record.args());
-            line.end().write(&mut SINK.lock());
+            SINK.lock().write(&line);
         }
     }
 
@@ -146,33 +145,38 @@ impl Log for Kernel {
 /// Who speaks; at most [`MAX_LABEL`] bytes are shown.
 struct Label<'a>(&'a str);
 
-/// A line in the making. What does not fit is cut, and the cut is shown.
-struct Line {
-    bytes: [u8; MAX_LINE + CUT.len() + 2],
+/// A line in the making, from the label on. What does not fit is cut, and the cut is shown.
+type Line = Text<MAX_LINE>;
+
+impl Line {
+    fn begin(label: Label) -> Self {
+        let mut line = Self::new();
+        let text = &label.0[..label.0.floor_char_boundary(MAX_LABEL)];
+        line.push_printable(text);
+        line.push(&b"     "[text.len().min(5)..]);
+        line.push(b"] ");
+        line
+    }
+}
+
+/// Text of at most `N` bytes.
+struct Text<const N: usize> {
+    bytes: [u8; N],
     length: usize,
     cut: bool,
 }
 
-impl Line {
-    fn begin(label: Label) -> Self {
-        let mut line = Self {
-            bytes: [0; MAX_LINE + CUT.len() + 2],
+impl<const N: usize> Text<N> {
+    fn new() -> Self {
+        Self {
+            bytes: [0; N],
             length: 0,
             cut: false,
-        };
-        let micros = clock::now_ns() / 1000;
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        // Writing into a line never fails.
-        let _ = write!(line, "[{seconds:5}.{micros:06} c{} ", arch::core_index());
-        let text = &label.0[..label.0.floor_char_boundary(MAX_LABEL)];
-        line.push_printable(text);
-        line.push_bytes(&b"     "[text.len().min(5)..]);
-        line.push_bytes(b"] ");
-        line
+        }
     }
 
-    fn push_bytes(&mut self, bytes: &[u8]) {
-        let fits = bytes.len().min(MAX_LINE - self.length);
+    fn push(&mut self, bytes: &[u8]) {
+        let fits = bytes.len().min(N - self.length);
         self.bytes[self.length..self.length + fits].copy_from_slice(&bytes[..fits]);
         self.length += fits;
         self.cut |= fits < bytes.len();
@@ -181,7 +185,7 @@ impl Line {
     /// Appends text from outside, which must not be able to forge another line or move the cursor.
     fn push_printable(&mut self, text: &str) {
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return self.push_bytes(text.as_bytes());
+            return self.push(text.as_bytes());
         }
         for character in text.chars() {
             let shown = match character {
@@ -189,29 +193,16 @@ impl Line {
                 c if c.is_control() => '?',
                 c => c,
             };
-            self.push_bytes(shown.encode_utf8(&mut [0; 4]).as_bytes());
+            self.push(shown.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
 
-    fn end(mut self) -> Self {
-        if self.cut {
-            self.bytes[self.length..self.length + CUT.len()].copy_from_slice(CUT);
-            self.length += CUT.len();
-        }
-        self
-    }
-
-    fn write(mut self, sink: &mut Sink) {
-        // A terminal wants a carriage return; whoever reads the log from memory does not.
-        self.bytes[self.length] = b'\n';
-        sink.keep(&self.bytes[..=self.length]);
-        self.bytes[self.length] = b'\r';
-        self.bytes[self.length + 1] = b'\n';
-        serial::write(&self.bytes[..self.length + 2]);
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 
-impl Write for Line {
+impl<const N: usize> Write for Text<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push_printable(text);
         Ok(())
@@ -224,6 +215,22 @@ struct Sink {
 }
 
 impl Sink {
+    fn write(&mut self, line: &Line) {
+        let mut stamp = Text::<MAX_STAMP>::new();
+        let micros = clock::now_ns() / 1000;
+        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+        // Writing to a text never fails.
+        let _ = write!(stamp, "[{seconds:5}.{micros:06} c{} ", arch::core_index());
+        let cut = if line.cut { "..." } else { "" };
+        for part in [stamp.as_bytes(), line.as_bytes(), cut.as_bytes()] {
+            self.keep(part);
+            serial::write(part);
+        }
+        // A terminal wants a carriage return; whoever reads the log from memory does not.
+        self.keep(b"\n");
+        serial::write(b"\r\n");
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         let written = WRITTEN.load(Ordering::Relaxed);
         let at = written as usize % RING_SIZE;

@@ -4,7 +4,7 @@
 //! Nothing here knows about processes or objects. At boot the modules are set up in this order:
 //!
 //! 1. [`log::init`], which also finds the serial port: from here on everything can be told,
-//! 2. [`panic::init`] with the kernel's own file, for symbols in backtraces,
+//! 2. [`backtrace::init`] with the kernel's own file, for symbols in backtraces,
 //! 3. [`acpi::Machine::read`]: what the firmware says is there,
 //! 4. [`power::init`], [`legacy::mask_all`],
 //! 5. [`clock::calibrate`], then [`apic::init_bsp`] (the measurement wants the state before),
@@ -13,12 +13,17 @@
 pub mod acpi;
 pub mod aml;
 pub mod apic;
+pub mod backtrace;
 pub mod clock;
 pub mod io;
 pub mod legacy;
 pub mod list;
 pub mod log;
+pub mod panic;
+pub mod power;
 pub mod reference;
 pub mod serial;
+pub mod smp;
 pub mod tables;
+pub mod trampoline;
 pub mod vectors;
