@@ -8,6 +8,10 @@
 //! handles ×   u8 length, name, u32 handle
 //! arguments × u16 length, text
 //! ```
+//!
+//! The `fs` base of a process's first thread is the address of this block, so that `fs:0` reads
+//! [`MAGIC`] and the version there. That is how a run time tells its first thread from those that
+//! it created itself, where `fs:0` is whatever their creator put there.
 
 use crate::{ABI_VERSION, Handle};
 
