@@ -54,7 +54,7 @@ pub const fn to_ticks(nanoseconds: u64, scale: u64) -> u64 {
     if scale == 0 {
         return u64::MAX;
     }
-    let ticks = (((nanoseconds as u128) << 32) + scale as u128 - 1) / scale as u128;
+    let ticks = ((nanoseconds as u128) << 32).div_ceil(scale as u128);
     if ticks > u64::MAX as u128 {
         u64::MAX
     } else {
