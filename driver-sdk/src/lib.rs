@@ -1,2 +1,40 @@
-//! To come.
+//! What a Spillway program depends on: this one crate.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! use driver_sdk::prelude::*;
+//!
+//! driver_sdk::main!(main);
+//!
+//! fn main() {
+//!     println!("Hello.");
+//! }
+//! ```
+//!
+//! `cargo xtask` builds programs with the flags and the linker script that they need, in this
+//! workspace and outside of it.
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub use spillway_abi as abi;
+pub use spillway_rt as rt;
+
+pub use rt::{eprintln, main, print, println};
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::{
+        abi::{Error, ExitStatus, Fault, Rights},
+        rt::{
+            object::{Clock, Counters, Log, Memory, Object, Power, Process, Thread},
+            process::{Command, Program},
+            startup::{arguments, object, own_process, startup},
+            sync::{Condvar, Mutex, OnceLock, Semaphore},
+            thread,
+            time::{self, Deadline, Instant},
+        },
+    };
+    pub use crate::{eprintln, print, println};
+}

@@ -1,2 +1,108 @@
-//! To come.
-fn main() {}
+//! The first program: starts what the manifest lists, gives each process what its entry says and
+//! nothing else, reports how each one ended, and switches the machine off after the last.
+//!
+//! An argument `{entry_tsc}` in the manifest is replaced by the time-stamp counter at init's own
+//! first instruction, which is the system's first unprivileged one: `bench-kernel` measures the
+//! boot with it.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod start;
+
+use alloc::{format, string::String, vec::Vec};
+use core::time::Duration;
+
+use driver_sdk::{abi::startup as names, prelude::*};
+use spillway_manifest::{Manifest, Shutdown};
+
+driver_sdk::main!(main);
+
+fn main() -> i32 {
+    let (code, shutdown) = match manifest() {
+        Ok(manifest) => (run(&manifest), manifest.shutdown),
+        Err(reason) => {
+            println!("init: there is no manifest: {reason}");
+            (1, Shutdown::WhenAllExit)
+        }
+    };
+    match shutdown {
+        Shutdown::WhenAllExit => switch_off(code),
+        Shutdown::Never => loop {
+            thread::sleep(Duration::from_secs(3600));
+        },
+    }
+    code
+}
+
+/// Ends the machine; returns only if that fails, after a line that says why.
+fn switch_off(code: i32) {
+    let refused = match object::<Power>(names::POWER) {
+        Some(power) => power
+            .off(code)
+            .err()
+            .map_or("it stays on", |error| error.describe()),
+        None => "the kernel gave no power switch",
+    };
+    println!("init: cannot switch the machine off: {refused}");
+}
+
+/// Reads the manifest from the boot image.
+fn manifest() -> Result<Manifest, String> {
+    let module = start::module("manifest").ok_or("the boot image has no module `manifest`")?;
+    let bytes = module
+        .read_all()
+        .map_err(|error| format!("it cannot be read: {error}"))?;
+    Manifest::decode(&bytes).map_err(|error| format!("{error}"))
+}
+
+/// Starts everything and waits for its end. Returns the machine's exit code: that of the first
+/// process of the manifest that failed, or 0.
+fn run(manifest: &Manifest) -> i32 {
+    let watchers: Vec<_> = manifest.processes.iter().map(start_and_watch).collect();
+    let codes: Vec<_> = watchers
+        .into_iter()
+        .map(|watcher| watcher.map_or(1, thread::JoinHandle::join))
+        .collect();
+    codes.into_iter().find(|&code| code != 0).unwrap_or(0)
+}
+
+/// Starts one process and a thread that waits for its end, so that every end is reported when it
+/// comes. `None` if the process could not be started.
+fn start_and_watch(process: &spillway_manifest::Process) -> Option<thread::JoinHandle<i32>> {
+    match start::start(process) {
+        Ok(child) => {
+            println!("init: started {}", process.name);
+            let name = process.name.clone();
+            Some(thread::spawn(move || watch(&name, &child)))
+        }
+        Err(reason) => {
+            println!("init: cannot start {}: {reason}", process.name);
+            None
+        }
+    }
+}
+
+/// Waits for a process's end, reports it, and returns its exit code; 1 if it has none.
+fn watch(name: &str, child: &Process) -> i32 {
+    let status = loop {
+        match child.wait(Deadline::NEVER) {
+            Ok(status) => break status,
+            Err(Error::Interrupted) => {}
+            Err(error) => {
+                println!("init: cannot wait for {name}: {error}");
+                return 1;
+            }
+        }
+    };
+    println!("init: {name} {status}");
+    if let Ok(Some(report)) = child.fault() {
+        let (instruction, address) = (report.instruction, report.address);
+        println!("init: {name} was at {instruction:#x} and reached for {address:#x}");
+    }
+    match status {
+        ExitStatus::Exited(code) => code,
+        ExitStatus::Killed(_) | ExitStatus::Faulted(_) => 1,
+    }
+}
