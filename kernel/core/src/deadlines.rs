@@ -150,3 +150,85 @@ impl Deadlines {
         self.places[entry.slot as usize] = place as u16;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::{collections::BTreeMap, vec::Vec};
+
+    impl Deadlines {
+        /// No entry is due before its parent, and every place is right.
+        fn check(&self) {
+            for (place, entry) in self.heap.iter().enumerate() {
+                assert!(place == 0 || self.heap[(place - 1) / 2].when <= entry.when);
+                assert_eq!(self.places[entry.slot as usize] as usize, place);
+            }
+            let present = self.places.iter().filter(|&&place| place != ABSENT);
+            assert_eq!(present.count(), self.heap.len());
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u16, u64),
+        Remove(u16),
+        PopDue(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let when = prop_oneof![0..20u64, Just(u64::MAX)];
+        prop_oneof![
+            4 => (0..16u16, when.clone()).prop_map(|(s, w)| Step::Insert(s, w)),
+            2 => (0..16u16).prop_map(Step::Remove),
+            2 => when.prop_map(Step::PopDue),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..200)) {
+            let mut deadlines = Deadlines::new(16).unwrap();
+            let mut model = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert(slot, when) => {
+                        deadlines.insert(slot, when);
+                        model.insert(slot, when);
+                    }
+                    Step::Remove(slot) => {
+                        prop_assert_eq!(deadlines.remove(slot), model.remove(&slot).is_some());
+                    }
+                    Step::PopDue(now) => {
+                        let first = model.values().min().copied();
+                        match deadlines.pop_due(now) {
+                            Some(slot) => prop_assert_eq!(model.remove(&slot), first),
+                            None => prop_assert!(first.is_none_or(|first| first > now)),
+                        }
+                    }
+                }
+                prop_assert_eq!(deadlines.next(), model.values().min().copied());
+                prop_assert_eq!(deadlines.len(), model.len());
+                deadlines.check();
+            }
+        }
+    }
+
+    #[test]
+    fn all_slots_expire_in_order_and_nothing_is_allocated_for_it() {
+        assert_eq!(Deadlines::new(65536).unwrap_err(), Error::BadArgument);
+        let mut deadlines = Deadlines::new(65535).unwrap();
+        let room = deadlines.heap.capacity();
+        let when = |slot: u16| u64::from(slot.wrapping_mul(40503));
+        for slot in 0..65535 {
+            deadlines.insert(slot, when(slot));
+        }
+        assert_eq!(deadlines.heap.capacity(), room);
+        deadlines.check();
+        let order: Vec<_> = core::iter::from_fn(|| deadlines.pop_due(u64::MAX)).collect();
+        assert_eq!(order.len(), 65535);
+        assert!(order.is_sorted_by_key(|&slot| when(slot)));
+        assert!(deadlines.is_empty() && deadlines.next().is_none());
+    }
+}

@@ -7,8 +7,9 @@
 //!
 //! Costs: one frame taken or freed is a constant handful of instructions, without any search. An
 //! extent costs a few instructions per block and word that it covers. Only
-//! [`FrameAllocator::allocate_run`] searches, from the lowest frame upwards, skipping full blocks
-//! at a step each; it is for the rare buffer that a device needs in one piece.
+//! [`FrameAllocator::allocate_run`] searches: first in a few blocks of the lists, where a short run
+//! is usually found; then, and for long runs or those that must lie low, from the lowest frame
+//! upwards, at a step for each full block and for each word of the others.
 //!
 //! Lists are last in, first out, and boot adds memory upwards: ordinary memory is taken from the
 //! top, and the low addresses that some devices are confined to are used up last.
@@ -17,66 +18,15 @@
 //! their neighbours in the lists. A second bitmap says which frames were ever added, so that a
 //! frame that is not the allocator's can never be freed into it.
 
-/// Frames in a [`Block`].
-pub const FRAMES_PER_BLOCK: u64 = 512;
+mod block;
 
-const WORDS: usize = 8;
-const WHOLE_COUNT: u16 = FRAMES_PER_BLOCK as u16;
+pub use block::{Block, FRAMES_PER_BLOCK};
+use block::{WHOLE_COUNT, WORDS, masks};
+
 /// The most whole blocks that one call takes, so that it stays short.
 const MOST_BLOCKS: usize = 64;
-
-/// The bookkeeping of 512 frames. All zeros is the valid state "no frame is ours".
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Block {
-    /// A bit per frame that is free.
-    free: [u64; WORDS],
-    /// How many bits of `free` are set.
-    count: u16,
-    /// A bit per word of `free` that is not 0.
-    words: u8,
-    reserved: u8,
-    /// The neighbours in the list, as index + 1; 0 is none.
-    next: u32,
-    previous: u32,
-    /// A bit per frame that was added: the others are not ours.
-    ours: [u64; WORDS],
-}
-
-const _: () = assert!(size_of::<Block>() == 144);
-
-impl Block {
-    /// No frame is ours.
-    pub const EMPTY: Self = Self {
-        free: [0; WORDS],
-        count: 0,
-        words: 0,
-        reserved: 0,
-        next: 0,
-        previous: 0,
-        ours: [0; WORDS],
-    };
-
-    /// The first run of free frames, `(first, count)`, of which at most `most` are wanted.
-    /// The block must have a free frame.
-    #[inline]
-    fn first_run(&self, most: u32) -> (u32, u32) {
-        let word = self.words.trailing_zeros() & 7;
-        let bits = self.free[word as usize];
-        let bit = bits.trailing_zeros() & 63;
-        let mut count = (bits >> bit).trailing_ones();
-        let first = word * 64 + bit;
-        if bit + count == 64 {
-            for &bits in &self.free[word as usize + 1..] {
-                count += bits.trailing_ones();
-                if bits != !0 || count >= most {
-                    break;
-                }
-            }
-        }
-        (first, count.min(most))
-    }
-}
+/// The partial blocks in which a run is looked for before all memory is searched.
+const MOST_NEARBY: usize = 8;
 
 /// Frames that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,17 +59,6 @@ impl Extent {
             Some(piece)
         })
     }
-}
-
-/// The words of a block and the bits in them that belong to `count` frames from `first` on.
-#[inline]
-fn masks(first: u32, count: u32) -> impl Iterator<Item = (usize, u64)> {
-    let end = first + count;
-    (first / 64..end.div_ceil(64)).map(move |word| {
-        let low = first.saturating_sub(word * 64);
-        let high = (end - word * 64).min(64);
-        ((word & 7) as usize, !0 << low & !0 >> (64 - high))
-    })
 }
 
 /// Why frames were not taken back. Nothing was changed.
@@ -261,24 +200,29 @@ impl<'a> FrameAllocator<'a> {
         })
     }
 
-    /// Takes a whole block and those directly below it that are whole too, up to `most`.
-    fn take_whole_blocks(&mut self, last: usize, most: usize) -> Extent {
+    /// Takes a whole block and its neighbours that are whole too, up to `most`.
+    fn take_whole_blocks(&mut self, index: usize, most: usize) -> Extent {
         let most = most.min(MOST_BLOCKS);
-        let mut first = last;
-        while last - first + 1 < most
-            && self
-                .blocks
-                .get(first.wrapping_sub(1))
-                .is_some_and(|below| below.count == WHOLE_COUNT)
-        {
-            first -= 1;
+        let is_whole = |index: usize| {
+            let block = self.blocks.get(index);
+            block.is_some_and(|block| block.count == WHOLE_COUNT)
+        };
+        let (mut first, mut end) = (index, index + 1);
+        while end - first < most {
+            if is_whole(first.wrapping_sub(1)) {
+                first -= 1;
+            } else if is_whole(end) {
+                end += 1;
+            } else {
+                break;
+            }
         }
-        for index in first..=last {
+        for index in first..end {
             self.take(index, 0, WHOLE_COUNT.into());
         }
         Extent {
             start: first as u64 * FRAMES_PER_BLOCK,
-            count: (last - first + 1) as u64 * FRAMES_PER_BLOCK,
+            count: (end - first) as u64 * FRAMES_PER_BLOCK,
         }
     }
 
@@ -296,21 +240,45 @@ impl<'a> FrameAllocator<'a> {
         }
         let align = align_frames.max(1);
         let end = below_frame.min(self.limit());
-        let mut start = self.find(0, end, true);
-        loop {
-            start = start.checked_next_multiple_of(align)?;
-            let stop = start.checked_add(count).filter(|&stop| stop <= end)?;
-            let used = self.find(start, stop, false);
-            if used == stop {
-                break;
-            }
-            start = self.find(used, end, true);
-        }
+        let nearby = if end == self.limit() && count <= FRAMES_PER_BLOCK {
+            self.find_nearby(count, align)
+        } else {
+            None
+        };
+        let start = nearby.or_else(|| self.find_run(count, align, 0, end))?;
         let run = Extent { start, count };
         for (index, first, count) in run.pieces() {
             self.take(index, first, count);
         }
         Some(run)
+    }
+
+    /// Finds a run in one of the first partial blocks, or in the first whole one.
+    fn find_nearby(&self, count: u64, align: u64) -> Option<u64> {
+        let partial = core::iter::successors(self.head(PARTIAL), |&index| {
+            (self.blocks[index].next as usize).checked_sub(1)
+        });
+        partial
+            .take(MOST_NEARBY)
+            .chain(self.head(WHOLE))
+            .find_map(|index| {
+                let start = index as u64 * FRAMES_PER_BLOCK;
+                self.find_run(count, align, start, start + FRAMES_PER_BLOCK)
+            })
+    }
+
+    /// The first run of free frames in `from..end`.
+    fn find_run(&self, count: u64, align: u64, from: u64, end: u64) -> Option<u64> {
+        let mut start = self.find(from, end, true);
+        loop {
+            start = start.checked_next_multiple_of(align)?;
+            let stop = start.checked_add(count).filter(|&stop| stop <= end)?;
+            let used = self.find(start, stop, false);
+            if used == stop {
+                return Some(start);
+            }
+            start = self.find(used, end, true);
+        }
     }
 
     /// The first frame in `from..end` that is free, or is not; `end` if there is none.
@@ -440,3 +408,6 @@ impl<'a> FrameAllocator<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

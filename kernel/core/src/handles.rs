@@ -192,3 +192,6 @@ pub fn restrict(have: Rights, wanted: Rights) -> Result<Rights, Error> {
         Err(Error::MissingRight)
     }
 }
+
+#[cfg(test)]
+mod tests;

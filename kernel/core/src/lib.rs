@@ -35,3 +35,21 @@ fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>, Error> {
     vec.resize(count, value);
     Ok(vec)
 }
+
+/// Reproducible random numbers for the long tests: SplitMix64, each seed another sequence.
+#[cfg(test)]
+struct Random(u64);
+
+#[cfg(test)]
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}

@@ -183,3 +183,108 @@ impl fmt::Display for Complaint<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::{format, string::ToString, vec::Vec};
+
+    fn words(line: &str) -> Vec<&str> {
+        Options::parse(line)
+            .1
+            .map(|complaint| complaint.word)
+            .collect()
+    }
+
+    #[test]
+    fn nothing_means_the_defaults() {
+        for line in ["", "   ", "\t\n"] {
+            let (options, complaints) = Options::parse(line);
+            assert_eq!(options, Options::default());
+            assert_eq!(complaints.count(), 0);
+        }
+        assert_eq!(Options::default().log, LogLevel::Info);
+        assert_eq!(Options::default().dma, Dma::None);
+    }
+
+    #[test]
+    fn every_word_counts() {
+        let line = " log=trace idle=poll  exit=debug\tdma=trust branch=flush cores=64 ";
+        let expected = Options {
+            log: LogLevel::Trace,
+            idle: Idle::Poll,
+            exit: Exit::Debug,
+            dma: Dma::Trust,
+            branch: Branch::Flush,
+            cores: Some(64),
+        };
+        assert_eq!(Options::parse(line).0, expected);
+        assert!(words(line).is_empty());
+    }
+
+    #[test]
+    fn every_value_that_a_complaint_offers_is_taken() {
+        for word in [
+            "log=error",
+            "log=warn",
+            "log=info",
+            "log=debug",
+            "log=trace",
+            "idle=halt",
+            "idle=poll",
+            "exit=none",
+            "exit=debug",
+            "dma=none",
+            "dma=trust",
+            "branch=keep",
+            "branch=flush",
+            "cores=1",
+            "cores=64",
+        ] {
+            assert!(words(word).is_empty(), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_key_counts_and_a_wrong_one_changes_nothing() {
+        let (options, _) =
+            Options::parse("log=warn log=error dma=trust dma=everything cores=2 cores=0");
+        assert_eq!(options.log, LogLevel::Error);
+        assert_eq!(options.dma, Dma::Trust);
+        assert_eq!(options.cores, Some(2));
+    }
+
+    #[test]
+    fn a_wrong_word_is_reported_with_what_would_be_right_and_the_rest_counts() {
+        let line = "quiet log=loud LOG=info idle=poll cores=65 cores=-1 cores= =";
+        assert_eq!(
+            words(line),
+            [
+                "quiet", "log=loud", "LOG=info", "cores=65", "cores=-1", "cores=", "="
+            ]
+        );
+        let (options, mut complaints) = Options::parse(line);
+        assert_eq!(options.idle, Idle::Poll);
+        assert_eq!(options.cores, None);
+        complaints.next();
+        assert_eq!(
+            complaints.next().unwrap().to_string(),
+            "the kernel does not know the option \"log=loud\" and ignores it; \
+             it would know log=error, warn, info, debug or trace"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics_and_each_bad_word_is_reported_once(
+            line in "([a-z]{1,6}=?[a-z0-9]{0,4}[ \t]?){0,20}|\\PC{0,60}",
+        ) {
+            let (_, complaints) = Options::parse(&line);
+            let known = line.split_whitespace().filter(|word| words(word).is_empty()).count();
+            let reported: Vec<_> = complaints.map(|c| format!("{c}")).collect();
+            prop_assert_eq!(reported.len() + known, line.split_whitespace().count());
+        }
+    }
+}

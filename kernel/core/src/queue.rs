@@ -299,3 +299,6 @@ impl RunQueue {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

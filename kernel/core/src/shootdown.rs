@@ -97,3 +97,6 @@ impl Mailbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

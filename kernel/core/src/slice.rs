@@ -42,3 +42,45 @@ pub const fn next_tick(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_tick_comes_for_a_reason_only(equal: bool, end: u64, deadline: Option<u64>) {
+            let reasons = [equal.then_some(end), deadline];
+            prop_assert_eq!(next_tick(equal, end, deadline), reasons.into_iter().flatten().min());
+        }
+
+        #[test]
+        fn no_thread_runs_past_its_slice_or_before_a_higher_one(
+            running in 0..32u8,
+            highest in prop::option::of(0..32u8),
+            end: u64,
+            now: u64,
+        ) {
+            let expected = match highest {
+                Some(highest) if highest > running => Decision::Preempt,
+                Some(highest) if highest == running && end <= now => Decision::Rotate,
+                _ => Decision::Continue,
+            };
+            prop_assert_eq!(decide(running, highest, end, now), expected);
+            // Whoever goes on has a tick in the future, if one of its priority waits.
+            let equal = highest == Some(running);
+            if equal && expected == Decision::Continue {
+                prop_assert!(next_tick(equal, end, None).is_some_and(|tick| tick > now));
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_thread_is_never_ticked() {
+        assert_eq!(next_tick(false, 100, None), None);
+        assert_eq!(next_tick(false, 100, Some(500)), Some(500));
+        assert_eq!(next_tick(true, 100, Some(500)), Some(100));
+        assert_eq!(next_tick(true, 100, Some(50)), Some(50));
+    }
+}

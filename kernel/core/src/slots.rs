@@ -91,3 +91,52 @@ impl Slots {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set(
+            count in 0..200u16,
+            steps in prop::collection::vec(prop::option::of(0..210u16), 1..500),
+        ) {
+            let mut slots = Slots::new(count).unwrap();
+            let mut free: BTreeSet<u16> = (0..count).collect();
+            for step in steps {
+                match step {
+                    None => prop_assert_eq!(slots.allocate(), free.pop_first()),
+                    Some(slot) => {
+                        let expected = slot < count && free.insert(slot);
+                        prop_assert_eq!(slots.free(slot), expected);
+                    }
+                }
+                prop_assert_eq!(slots.used() as usize, count as usize - free.len());
+                for slot in 0..210 {
+                    prop_assert_eq!(slots.is_used(slot), slot < count && !free.contains(&slot));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_count_is_exact() {
+        for count in [0, 1, 63, 64, 65, 4096, u16::MAX] {
+            let mut slots = Slots::new(count).unwrap();
+            for expected in 0..count {
+                assert_eq!(slots.allocate(), Some(expected));
+            }
+            assert_eq!(slots.allocate(), None);
+            assert_eq!((slots.used(), slots.count()), (count, count));
+            assert!(!slots.free(count));
+            for slot in 0..count {
+                assert!(slots.free(slot) && !slots.free(slot));
+            }
+            assert_eq!(slots.used(), 0);
+        }
+    }
+}

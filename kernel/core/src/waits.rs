@@ -119,3 +119,113 @@ impl WaitTable {
         self.buckets[self.keys[slot as usize].bucket()].remove(links, slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::queue::RunQueue;
+    use proptest::prelude::*;
+    use std::{collections::HashSet, vec::Vec};
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u16, Key),
+        Wake(Key, u32),
+        Remove(u16),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let key = (0..3u64, (0..3u64).prop_map(|n| n * 4)).prop_map(Key::from);
+        prop_oneof![
+            4 => (0..16u16, key.clone()).prop_map(|(s, k)| Step::Insert(s, k)),
+            2 => (key, prop_oneof![0..4u32, Just(u32::MAX)]).prop_map(|(k, m)| Step::Wake(k, m)),
+            1 => (0..16u16).prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_one_long_queue(
+            same_bucket: bool,
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            let mut links = Links::new(16).unwrap();
+            let mut table = WaitTable::new(16).unwrap();
+            let mut model: Vec<(u16, Key)> = Vec::new();
+            // All keys in one bucket is the worst case, and shows that only equal keys wake.
+            let place = |key: Key| if same_bucket { colliding(key) } else { key };
+            for step in steps {
+                match step {
+                    Step::Insert(slot, key) if model.iter().all(|&(s, _)| s != slot) => {
+                        table.insert(&mut links, slot, place(key));
+                        model.push((slot, key));
+                    }
+                    Step::Insert(..) => {}
+                    Step::Wake(key, most) => {
+                        let mut expected = Vec::new();
+                        model.retain(|&(slot, other)| {
+                            let wakes = other == key && expected.len() < most as usize;
+                            if wakes {
+                                expected.push(slot);
+                            }
+                            !wakes
+                        });
+                        let mut woken = Vec::new();
+                        let count = table.wake(&mut links, place(key), most, |s| woken.push(s));
+                        prop_assert_eq!(count as usize, woken.len());
+                        prop_assert_eq!(woken, expected);
+                    }
+                    Step::Remove(slot) => {
+                        if let Some(index) = model.iter().position(|&(s, _)| s == slot) {
+                            table.remove(&mut links, slot);
+                            model.remove(index);
+                        }
+                    }
+                }
+                for slot in 0..16 {
+                    let waits = model.iter().any(|&(s, _)| s == slot);
+                    prop_assert_eq!(links.is_linked(slot), waits);
+                }
+            }
+        }
+    }
+
+    /// A key of its own for each small key, all in one bucket.
+    fn colliding(key: Key) -> Key {
+        let wanted = Key::default().bucket();
+        let index = (key.process * 3 + key.address / 4) as usize;
+        let mut keys = (0..).map(|n| Key::from((7, n * 4)));
+        keys.by_ref()
+            .filter(|k| k.bucket() == wanted)
+            .nth(index)
+            .unwrap()
+    }
+
+    #[test]
+    fn the_woken_can_go_to_another_list_at_once() {
+        let mut links = Links::new(4).unwrap();
+        let mut table = WaitTable::new(4).unwrap();
+        let mut queue = RunQueue::new();
+        for slot in 0..4 {
+            table.insert(&mut links, slot, (1, 0x1000));
+        }
+        let push = |links: &mut Links, slot| queue.push(links, slot, 16);
+        assert_eq!(table.wake_with(&mut links, (1, 0x1000), 3, push), 3);
+        assert_eq!(queue.len(), 3);
+        assert_eq!(queue.pop_highest(&mut links), Some((0, 16)));
+        assert!(links.is_linked(3));
+    }
+
+    #[test]
+    fn usual_words_spread_over_the_buckets() {
+        for stride in [4, 8, 64, 4096, 1 << 21] {
+            let words = (0..256).map(|n| Key::from((1, 0x40_0000 + n * stride)));
+            let buckets: HashSet<_> = words.map(Key::bucket).collect();
+            assert!(buckets.len() > 96, "stride {stride}: {}", buckets.len());
+        }
+        let processes = (0..256).map(|n| Key::from((n, 0x40_0000)));
+        let buckets: HashSet<_> = processes.map(Key::bucket).collect();
+        assert!(buckets.len() > 96, "processes: {}", buckets.len());
+    }
+}
