@@ -23,6 +23,14 @@ pub enum Command {
     Build(BuildOptions),
     /// Boot in QEMU and show the log
     Run(RunOptions),
+    /// Test on the host, the linked binaries, and in QEMU
+    Test(TestOptions),
+    /// Measure in QEMU
+    Bench(BenchOptions),
+    /// Check the formatting, and look for mistakes with clippy
+    Lint(LintOptions),
+    /// Boot in QEMU and stop at the first instruction, with gdb attached
+    Gdb(RunOptions),
 }
 
 #[derive(Args)]
@@ -62,6 +70,58 @@ pub struct RunOptions {
     /// Cores of the machine
     #[arg(long, default_value_t = 2, value_parser = parse_cores)]
     pub cores: u32,
+}
+
+#[derive(Args)]
+pub struct TestOptions {
+    /// Run only tests whose names contain this
+    pub filter: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// Boot this instead of manifests/test.toml
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Boot with this many cores only, instead of 1, 2 and 4
+    #[arg(long, value_parser = parse_cores)]
+    pub cores: Option<u32>,
+    /// Run the long campaigns in full
+    #[arg(long)]
+    pub soak: bool,
+}
+
+#[derive(Args)]
+pub struct BenchOptions {
+    /// What is measured
+    #[arg(default_value = "kernel")]
+    pub plan: Plan,
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// Boot this instead of manifests/bench-kernel.toml
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Cores of the machine in timed runs; counted ones have one
+    #[arg(long, default_value_t = 1, value_parser = parse_cores)]
+    pub cores: u32,
+    /// Boots of the timed run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repetitions: u32,
+    /// Write the results to this file, in the form that docs/results.md describes
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plan {
+    /// System calls, switches, mappings, processes, boot
+    Kernel,
+}
+
+#[derive(Args)]
+pub struct LintOptions {
+    /// Print the commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The flags that `run`, `test`, `bench` and `gdb` share.

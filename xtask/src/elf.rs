@@ -13,7 +13,8 @@ pub fn without_debug_information(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(bytes)?;
     for section in builder.sections.iter_mut() {
         let name = section.name.as_slice();
-        section.delete = name.starts_with(b".debug_") || name == b".comment";
+        // `.debug_gdb_scripts` is loaded: that one belongs to the program.
+        section.delete = !section.is_alloc() && name.starts_with(b".debug_");
     }
     let mut out = Vec::new();
     builder.write(&mut out)?;
@@ -45,17 +46,15 @@ mod tests {
         let whole = object::File::parse(&*whole).unwrap();
         let stripped = object::File::parse(&*stripped).unwrap();
         assert!(whole.section_by_name(".debug_info").is_some());
-        assert!(
-            stripped
-                .sections()
-                .all(|section| !section.name().unwrap().starts_with(".debug"))
-        );
+        assert!(stripped.section_by_name(".debug_info").is_none());
         let symbols = |file: &object::File<'_>| {
             let all = file.symbols().filter(|symbol| symbol.is_definition());
             all.map(|symbol| (symbol.address(), symbol.name().unwrap().to_string()))
                 .collect::<BTreeSet<_>>()
         };
-        assert_eq!(symbols(&whole), symbols(&stripped));
+        let (old, new) = (symbols(&whole), symbols(&stripped));
+        let different: Vec<_> = old.symmetric_difference(&new).take(5).collect();
+        assert!(different.is_empty(), "{different:?}");
         for (old, new) in whole.segments().zip(stripped.segments()) {
             assert_eq!((old.address(), old.size()), (new.address(), new.size()));
             assert_eq!(new.file_range().0 % 4096, new.address() % 4096);

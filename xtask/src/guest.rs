@@ -113,7 +113,9 @@ impl Guest {
             .args(machine.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // Ctrl-C reaches xtask alone, which then ends the machine in its own way.
+            .process_group(0);
         die_with_parent(&mut command);
         let mut child = command
             .spawn()

@@ -151,6 +151,15 @@ impl Recipe {
         Ok(self.output.clone())
     }
 
+    /// Gives the processes that run a program these arguments, instead of the manifest's.
+    pub fn set_arguments(&mut self, program: &str, arguments: &[&str]) {
+        for process in &mut self.source.manifest.processes {
+            if process.program == program {
+                process.arguments = arguments.iter().map(|text| text.to_string()).collect();
+            }
+        }
+    }
+
     /// Where the image will be.
     pub fn output(&self) -> &Path {
         &self.output

@@ -2,17 +2,22 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod accel;
+mod bench;
 mod cargo;
 mod cli;
 mod elf;
+mod gdb;
 mod guest;
 mod image;
 mod interrupt;
+mod lint;
+mod log;
 mod parts;
 mod qemu;
 mod run;
 mod session;
 mod setup;
+mod test;
 mod ui;
 mod workspace;
 
@@ -27,6 +32,10 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => run::build(&options),
         Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Lint(options) => lint::run(&options),
+        Command::Gdb(options) => gdb::run(&options),
     };
     match result {
         Ok(code) => code,

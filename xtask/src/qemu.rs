@@ -23,6 +23,8 @@ pub struct Machine {
     /// The kernel's command line.
     pub append: Vec<String>,
     pub extra: Vec<String>,
+    /// Where the log goes: a chardev without its identifier.
+    pub serial: String,
 }
 
 impl Machine {
@@ -39,6 +41,7 @@ impl Machine {
             image: None,
             append: vec!["exit=debug".into()],
             extra: options.qemu_arg.clone(),
+            serial: "stdio,signal=off".into(),
         }
     }
 
@@ -57,7 +60,10 @@ impl Machine {
             Accelerator::Kvm => "-accel kvm -cpu host",
         });
         add(&format!("-smp {} -m {}M", self.cores, self.memory >> 20));
-        add("-chardev stdio,id=serial,signal=off -serial chardev:serial");
+        words.push("-chardev".into());
+        words.push(format!("{},id=serial", self.serial));
+        let mut add = |text: &str| words.extend(text.split(' ').map(String::from));
+        add("-serial chardev:serial");
         add("-device isa-debug-exit,iobase=0xf4,iosize=0x04");
         if self.iommu {
             add("-device intel-iommu,intremap=on");
@@ -106,6 +112,7 @@ mod tests {
             image: Some("image".into()),
             append: vec!["exit=debug".into(), "idle=poll".into()],
             extra: vec!["-s".into()],
+            serial: "stdio".into(),
         }
     }
 

@@ -25,14 +25,6 @@ impl Step {
         Self { bar: Some(bar) }
     }
 
-    /// Prints a line of output without disturbing the moving one.
-    pub fn print(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
-        }
-    }
-
     /// Says how far the step has come; only shown where lines can move.
     pub fn update(&self, clause: impl Into<String>) {
         if let Some(bar) = &self.bar {

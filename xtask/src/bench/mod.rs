@@ -1,0 +1,189 @@
+//! `bench`: boots measuring programs, prints what they found and keeps it in one form.
+
+mod results;
+mod table;
+
+use std::{
+    collections::BTreeMap, fs, path::Path, process::Command, process::ExitCode, time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use results::{Document, Environment, Measurement, Method};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    accel::Accelerator,
+    cli::BenchOptions,
+    guest::{Ending, Guest},
+    image, log,
+    qemu::Machine,
+    session::Session,
+    setup,
+    ui::Step,
+    workspace::Workspace,
+};
+
+/// The program that measures the kernel.
+const PROGRAM: &str = "bench-kernel";
+/// Seconds that one boot may take.
+const LIMIT: u64 = 300;
+
+/// Measures, prints the table, writes the file.
+pub fn run(options: &BenchOptions) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let manifest = options
+        .manifest
+        .as_deref()
+        .unwrap_or(Path::new("manifests/bench-kernel.toml"));
+    let mut session = Session::new(&workspace, &options.machine, manifest)?;
+    session.machine.cores = options.cores;
+    if options.machine.dry_run {
+        session.describe();
+        println!("{}", counted(&session.machine).shell_line());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let limit = Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT));
+    let mut found = Vec::new();
+    let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
+    for method in [Method::Counted, Method::Timed] {
+        session.recipe.set_arguments(PROGRAM, &[method.name()]);
+        let files = session.prepare()?;
+        let (machine, boots) = match method {
+            Method::Counted => (counted(&session.machine), 1),
+            _ => (session.machine.clone(), options.repetitions),
+        };
+        command_lines.insert(method, machine.shell_line());
+        hashes.insert(method, hash(&files.image)?);
+        for boot in 1..=boots {
+            let clause = format!("{} run, boot {boot} of {boots}", method.name());
+            measure(&machine, limit, clause, &mut found)?;
+        }
+    }
+    let (commit, dirty) = commit(&workspace.root);
+    let document = Document {
+        schema: results::SCHEMA,
+        environment: Environment {
+            profile: options.machine.profile.profile().name().into(),
+            commit,
+            dirty,
+            qemu_version: setup::qemu_version(&session.machine.qemu),
+            qemu_command_line: command_lines,
+            cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+            accelerator: session.machine.accelerator.name().into(),
+            mitigations: "default".into(),
+            seed: None,
+            image_hash: hashes,
+        },
+        results: found,
+    };
+    finish(&document, options.json.as_deref())
+}
+
+/// One core, and a clock that advances by one nanosecond with each instruction. Idling would let
+/// it jump, so the kernel spins.
+fn counted(machine: &Machine) -> Machine {
+    let mut machine = Machine {
+        accelerator: Accelerator::Tcg,
+        cores: 1,
+        ..machine.clone()
+    };
+    machine
+        .extra
+        .extend(["-icount", "shift=0,sleep=off"].map(String::from));
+    machine.append.push("idle=poll".into());
+    machine
+}
+
+fn measure(
+    machine: &Machine,
+    limit: Duration,
+    clause: String,
+    found: &mut Vec<Measurement>,
+) -> Result<()> {
+    let step = Step::new(clause);
+    let mut new = 0;
+    let report = Guest::start(machine)?.watch(Some(limit), |line| {
+        let text = log::parse(line).map_or(line, |line| line.text);
+        if let Some(result) = results::parse(text) {
+            let result = result.with_context(|| format!("the guest reported nonsense: {text}"))?;
+            step.update(result.name.clone());
+            results::add(found, result);
+            new += 1;
+        }
+        Ok(())
+    })?;
+    drop(step);
+    match report.ending {
+        Ending::Success => {}
+        Ending::Interrupted => bail!("interrupted"),
+        ref ending => {
+            eprint!("{}", report.evidence());
+            bail!("the machine {ending} while it measured; the end of its log is above");
+        }
+    }
+    ensure!(
+        new > 0,
+        "the guest reported no result; does its manifest start {PROGRAM}?"
+    );
+    Ok(())
+}
+
+fn finish(document: &Document, json: Option<&Path>) -> Result<ExitCode> {
+    print!("{}", table::render(&document.results));
+    if document.environment.profile == "debug" {
+        println!("This is a debug build: the figures say little.");
+    }
+    if let Some(path) = json {
+        let mut text = serde_json::to_string_pretty(document)?;
+        text.push('\n');
+        image::write_whole(path, text.as_bytes())?;
+        eprintln!("written to {}", path.display());
+    }
+    let over = table::over_limit(&document.results);
+    if !over.is_empty() {
+        bail!("{}", over.join("; "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hash(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let digest = Sha256::digest(&bytes);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The commit, and whether the tree has changes on top; unknown outside a repository.
+fn commit(root: &Path) -> (String, bool) {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .current_dir(root)
+            .args(arguments)
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
+        output.status.success().then_some(text)
+    };
+    let commit = git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into());
+    let dirty = git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
+    (commit, dirty)
+}
+
+fn cpu(cpuinfo: &str) -> String {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(':'));
+    name.map_or("unknown".into(), |(_, name)| name.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_named() {
+        assert_eq!(
+            cpu("processor : 0\nmodel name\t: A  processor\n"),
+            "A  processor"
+        );
+        assert_eq!(cpu(""), "unknown");
+    }
+}

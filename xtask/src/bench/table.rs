@@ -1,0 +1,164 @@
+//! The results as a table for a terminal, and the bounds that some of them have.
+
+use super::results::{Measurement, Method};
+
+/// What a counted quantity must not exceed, and what it should reach.
+struct Bound {
+    name: &'static str,
+    limit: f64,
+    aim: Option<f64>,
+}
+
+const BOUNDS: [Bound; 2] = [
+    Bound {
+        name: "kernel/null_syscall",
+        limit: 60.0,
+        aim: Some(40.0),
+    },
+    Bound {
+        name: "boot/kernel_to_user",
+        limit: 3_000_000.0,
+        aim: None,
+    },
+];
+
+fn bound(result: &Measurement) -> Option<&'static Bound> {
+    let counted = result.method == Method::Counted;
+    BOUNDS
+        .iter()
+        .find(|bound| counted && bound.name == result.name)
+}
+
+/// A sentence for every result that is over its limit.
+pub fn over_limit(results: &[Measurement]) -> Vec<String> {
+    let over = |result: &Measurement| {
+        let limit = bound(result)?.limit;
+        (result.value > limit).then(|| {
+            let (value, limit) = (number(result.value), number(limit));
+            format!(
+                "{} takes {value} {}, at most {limit} are allowed",
+                result.name, result.unit
+            )
+        })
+    };
+    results.iter().filter_map(over).collect()
+}
+
+/// The table, one line per result.
+pub fn render(results: &[Measurement]) -> String {
+    let head = [
+        "name", "method", "median", "min", "max", "unit", "limit", "aim",
+    ];
+    let mut rows = vec![head.map(String::from)];
+    rows.extend(results.iter().map(row));
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut table = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Numbers to the right, words to the left.
+            match column {
+                2..=4 | 6..=7 => line.push_str(&format!("{cell:>width$}  ")),
+                _ => line.push_str(&format!("{cell:<width$}  ")),
+            }
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+fn row(result: &Measurement) -> [String; 8] {
+    let labels: Vec<_> = result
+        .labels
+        .iter()
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect();
+    let name = match labels.is_empty() {
+        true => result.name.clone(),
+        false => format!("{} {}", result.name, labels.join(" ")),
+    };
+    let bound = bound(result);
+    let shown = |value: Option<f64>| value.map_or(String::new(), number);
+    [
+        name,
+        result.method.name().into(),
+        number(result.value),
+        number(result.min),
+        number(result.max),
+        match result.unit.as_str() {
+            "instructions" => "instr".into(),
+            unit => unit.into(),
+        },
+        shown(bound.map(|bound| bound.limit)),
+        shown(bound.and_then(|bound| bound.aim)),
+    ]
+}
+
+/// Whole numbers with separators from ten thousand on; fractions only where they matter.
+fn number(value: f64) -> String {
+    if value.abs() < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    if value.abs() < 10_000.0 {
+        return digits;
+    }
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        let left = digits.len() - index;
+        if index > 0 && left.is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results;
+
+    fn result(name: &str, method: &str, value: f64) -> Measurement {
+        let line = format!(
+            r#"@result {{"name":"{name}","unit":"instructions","method":"{method}","better":"lower","samples":[{value}]}}"#
+        );
+        results::parse(&line).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let table = render(&[
+            result("kernel/null_syscall", "counted", 45.0),
+            result("boot/kernel_to_user", "counted", 2_345_678.0),
+        ]);
+        assert!(table.lines().all(|line| line.len() <= 80), "{table}");
+        assert!(
+            table.contains("2,345,678") && table.contains("3,000,000"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn limits_hold_for_counted_figures_only() {
+        let over = |method, value| over_limit(&[result("kernel/null_syscall", method, value)]);
+        assert!(over("counted", 60.0).is_empty());
+        assert_eq!(over("counted", 61.0).len(), 1);
+        assert!(over("timed", 500.0).is_empty());
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        let shown = [0.0, 41.5, 9999.0, 10_000.0, 1_234_567.8, -123_456.0].map(number);
+        assert_eq!(
+            shown,
+            ["0", "41.5", "9999", "10,000", "1,234,568", "-123,456"]
+        );
+    }
+}

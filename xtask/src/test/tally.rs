@@ -1,0 +1,131 @@
+//! The count of what passed and failed, and the lines that say so.
+
+/// How the names of the tests begin that do not run on the host.
+pub const STATIC: &str = "static::";
+pub const LOADER: &str = "loader::";
+pub const GUEST: &str = "guest[";
+const KINDS: [&str; 3] = [STATIC, LOADER, GUEST];
+/// The kind of what runs on the host, whose names are free.
+pub const HOST: &str = "";
+
+/// Results so far. Names have the form `kind::name`.
+#[derive(Default)]
+pub struct Tally {
+    filter: Option<String>,
+    passed: usize,
+    failed: usize,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Counts only what the filter names.
+    pub fn new(filter: Option<&str>) -> Self {
+        Self {
+            filter: filter.map(String::from),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this name is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.filter
+            .as_deref()
+            .is_none_or(|filter| name.contains(filter))
+    }
+
+    /// Whether a kind of test can have a name that is wanted: a filter that names another kind
+    /// excludes it.
+    pub fn wants_kind(&self, kind: &str) -> bool {
+        let filter = self.filter.as_deref().unwrap_or_default();
+        let mut named = KINDS.iter().filter(|other| filter.contains(**other));
+        named.next().is_none_or(|named| *named == kind)
+    }
+
+    /// Prints and counts a result, if it is wanted.
+    pub fn note(&mut self, name: &str, result: Result<(), String>) {
+        if self.wants(name) {
+            self.note_always(name, result);
+        }
+    }
+
+    /// Prints and counts a result that matters whatever the filter says.
+    pub fn note_always(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                self.passed += 1;
+            }
+            Err(reason) => {
+                println!("test {name} ... FAILED: {reason}");
+                self.failed += 1;
+                self.failures.push(name.into());
+            }
+        }
+    }
+
+    /// Counts results that somebody else has printed.
+    pub fn add(&mut self, passed: usize, failed: usize, what: &str) {
+        self.passed += passed;
+        self.failed += failed;
+        if failed > 0 {
+            self.failures.push(format!("{failed} of the {what}"));
+        }
+    }
+
+    /// Prints the end, and returns whether all is well. No test at all is not well.
+    pub fn close(&self) -> bool {
+        println!();
+        if !self.failures.is_empty() {
+            println!("failures:");
+            for name in &self.failures {
+                println!("    {name}");
+            }
+            println!();
+        }
+        if self.passed + self.failed == 0 {
+            println!("no test has such a name; `cargo xtask test` without a filter shows them all");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wanted_counts() {
+        let mut tally = Tally::new(Some("kernel"));
+        tally.note("static::kernel::red_zone", Ok(()));
+        tally.note("static::loader::red_zone", Err("bad".into()));
+        assert!(tally.close());
+        tally.note_always("guest[1 core]", Err("hang".into()));
+        assert!(!tally.close());
+    }
+
+    #[test]
+    fn a_filter_that_names_a_kind_excludes_the_others() {
+        let tally = Tally::new(Some("static::kernel"));
+        assert!(tally.wants_kind(STATIC));
+        assert!(!tally.wants_kind(HOST) && !tally.wants_kind(LOADER) && !tally.wants_kind(GUEST));
+        assert!(Tally::new(Some("guest[2 cores]::smap")).wants_kind(GUEST));
+        for tally in [Tally::new(Some("smap")), Tally::new(None)] {
+            assert!(
+                [HOST, STATIC, LOADER, GUEST]
+                    .iter()
+                    .all(|kind| tally.wants_kind(kind))
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_failure() {
+        assert!(!Tally::new(Some("nothing")).close());
+        let mut tally = Tally::default();
+        tally.add(3, 0, "host tests");
+        assert!(tally.close());
+        tally.add(3, 1, "host tests");
+        assert!(!tally.close());
+    }
+}
