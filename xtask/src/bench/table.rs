@@ -44,36 +44,45 @@ pub fn over_limit(results: &[Measurement]) -> Vec<String> {
     results.iter().filter_map(over).collect()
 }
 
-/// The table, one line per result.
+/// A table for each method, one line per result.
 pub fn render(results: &[Measurement]) -> String {
-    let head = [
-        "name", "method", "median", "min", "max", "unit", "limit", "aim",
-    ];
-    let mut rows = vec![head.map(String::from)];
-    rows.extend(results.iter().map(row));
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    let mut text = String::new();
+    for method in [Method::Counted, Method::Timed, Method::Modelled] {
+        let of_method = || results.iter().filter(|result| result.method == method);
+        if of_method().next().is_some() {
+            let mut head = ["", "median", "min", "max", "unit", "limit", "aim"].map(String::from);
+            head[0] = method.name().into();
+            let rows: Vec<_> = [head].into_iter().chain(of_method().map(row)).collect();
+            text.push_str(&align(&rows));
+            text.push('\n');
         }
     }
+    text
+}
+
+/// Numbers to the right, words to the left.
+fn align(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
     let mut table = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            // Numbers to the right, words to the left.
-            match column {
-                2..=4 | 6..=7 => line.push_str(&format!("{cell:>width$}  ")),
-                _ => line.push_str(&format!("{cell:<width$}  ")),
-            }
-        }
-        table.push_str(line.trim_end());
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            NAME | UNIT => format!("{cell:<0$}", width(column)),
+            _ => format!("{cell:>0$}", width(column)),
+        });
+        table.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         table.push('\n');
     }
     table
 }
 
-fn row(result: &Measurement) -> [String; 8] {
+const COLUMNS: usize = 7;
+const NAME: usize = 0;
+const UNIT: usize = 4;
+
+fn row(result: &Measurement) -> [String; COLUMNS] {
     let labels: Vec<_> = result
         .labels
         .iter()
@@ -87,7 +96,6 @@ fn row(result: &Measurement) -> [String; 8] {
     let shown = |value: Option<f64>| value.map_or(String::new(), number);
     [
         name,
-        result.method.name().into(),
         number(result.value),
         number(result.min),
         number(result.max),
