@@ -30,6 +30,8 @@ pub const CLOCK: &str = "clock";
 pub const COUNTERS: &str = "counters";
 /// The Power switch.
 pub const POWER: &str = "power";
+/// Before the name of a boot module, in what `init` gets.
+pub const MODULE_PREFIX: &str = "module:";
 /// The ELF file that the program was loaded from, for its symbols.
 pub const IMAGE: &str = "image";
 

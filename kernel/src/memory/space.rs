@@ -1,0 +1,151 @@
+//! A program's address space: its page tables and what is mapped where.
+
+use core::{
+    ptr,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+};
+
+use alloc::sync::Arc;
+use spillway_abi::{Error, PAGE_SIZE, Rights, counters::Counter, layout};
+use spillway_kernel_core::regions::RegionMap;
+use x86_64::PhysAddr;
+
+use super::{account::Account, paging};
+use crate::{arch::core, kernel::Kernel, object::Memory, sync::Locked};
+
+/// What a mapping shows.
+#[derive(Debug)]
+pub struct Mapping {
+    /// The pages; kept alive by this.
+    pub memory: Arc<Memory>,
+    /// Where in the memory the mapping begins, in bytes.
+    pub offset: u64,
+    /// Readable, writable, executable.
+    pub access: Rights,
+    /// A map or unmap of it is not finished; it can be neither used nor taken away.
+    pub busy: bool,
+}
+
+/// An address space.
+#[derive(Debug)]
+pub struct AddressSpace {
+    root: PhysAddr,
+    /// The top table has been freed.
+    freed: AtomicBool,
+    /// A bit for each core that has it loaded, or may be about to.
+    active: AtomicU64,
+    /// What is mapped.
+    pub regions: Locked<RegionMap<Mapping>>,
+}
+
+/// The space that each core has loaded; null for none of a program's.
+static LOADED: [AtomicPtr<AddressSpace>; spillway_abi::limits::MAX_CORES] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; spillway_abi::limits::MAX_CORES];
+
+impl AddressSpace {
+    /// An empty one; its top table is charged. [`Error::LimitReached`], [`Error::OutOfMemory`].
+    pub fn new(account: &Account) -> Result<Self, Error> {
+        account.charge(PAGE_SIZE)?;
+        let root = paging::new_root().inspect_err(|_| account.release(PAGE_SIZE))?;
+        Ok(Self {
+            root,
+            freed: AtomicBool::new(false),
+            active: AtomicU64::new(0),
+            regions: Locked::new(RegionMap::new()),
+        })
+    }
+
+    /// The cores that have it loaded.
+    pub fn cores(&self) -> u64 {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Frees the top table, once: after everything below it, when no core has it loaded.
+    pub fn free_root(&self) {
+        if !self.freed.swap(true, Ordering::Relaxed) {
+            paging::free_root(self.root);
+        }
+    }
+
+    /// The top table.
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// Loads it on this core.
+    #[inline]
+    pub fn enter(&self) {
+        let core = core();
+        let slot = &LOADED[core.index.get()];
+        let before = slot.load(Ordering::Relaxed);
+        if ptr::eq(before, self) {
+            return;
+        }
+        let bit = 1 << core.index.get();
+        // The bit is set before the tables are used, so whoever changes them sees this core.
+        self.active.fetch_or(bit, Ordering::SeqCst);
+        paging::load(self.root);
+        slot.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        core.count(Counter::AddressSpaceSwitches, 1);
+        // SAFETY: a space stays alive while a core's bit in it is set: its end waits for that.
+        if let Some(before) = unsafe { before.as_ref() } {
+            before.active.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    /// Finds room, or checks the address that was asked for, and enters the mapping as busy.
+    /// Returns where it begins.
+    pub fn reserve(
+        &self,
+        kernel: &mut Kernel,
+        address: u64,
+        length: u64,
+        mapping: Mapping,
+    ) -> Result<u64, Error> {
+        let regions = self.regions.get_mut(kernel);
+        let start = match address {
+            0 => find_room(regions, length).ok_or(Error::AddressInUse)?,
+            chosen => chosen,
+        };
+        let end = start.checked_add(length).ok_or(Error::BadArgument)?;
+        if start < layout::USER_START || end > layout::MAP_END {
+            return Err(Error::BadArgument);
+        }
+        regions.insert(start, length, mapping)?;
+        Ok(start)
+    }
+}
+
+/// A free range; at a multiple of a large page if it is long enough to use one.
+fn find_room(regions: &RegionMap<Mapping>, length: u64) -> Option<u64> {
+    let start = regions.find_free(length, layout::MAP_START, layout::MAP_END)?;
+    if length < paging::LARGE_PAGE || start.is_multiple_of(paging::LARGE_PAGE) {
+        return Some(start);
+    }
+    let roomy = regions.find_free(
+        length + paging::LARGE_PAGE,
+        layout::MAP_START,
+        layout::MAP_END,
+    )?;
+    Some(roomy.next_multiple_of(paging::LARGE_PAGE))
+}
+
+/// Leaves whatever address space of a program this core has loaded.
+pub fn leave() {
+    let core = core();
+    let before = LOADED[core.index.get()].swap(ptr::null_mut(), Ordering::Relaxed);
+    paging::load(paging::kernel_root());
+    // SAFETY: as in `enter`.
+    if let Some(before) = unsafe { before.as_ref() } {
+        before
+            .active
+            .fetch_and(!(1 << core.index.get()), Ordering::SeqCst);
+    }
+}
+
+impl Drop for AddressSpace {
+    /// For a process that was never given out; any other was taken apart before.
+    fn drop(&mut self) {
+        self.free_root();
+    }
+}

@@ -1,0 +1,121 @@
+//! Memory objects: pages of fixed number, there from the beginning.
+
+use alloc::{sync::Arc, vec::Vec};
+use spillway_abi::{Error, PAGE_SIZE};
+use spillway_kernel_core::frames::Extent;
+use x86_64::PhysAddr;
+
+use crate::memory::{account::Account, direct, frames};
+
+/// Pages that can be mapped, read and written through handles. Freed with the last reference,
+/// which a mapping holds until every core has forgotten it.
+#[derive(Debug)]
+pub struct Memory {
+    extents: Vec<Extent>,
+    bytes: u64,
+    /// Who pays; nobody for a boot module, whose frames are never freed.
+    account: Option<Arc<Account>>,
+}
+
+impl Memory {
+    /// The most runs of frames that one object can consist of.
+    const MAX_EXTENTS: usize = 65536;
+
+    /// No pages yet, charged for `bytes` already.
+    pub fn empty(account: Arc<Account>, bytes: u64) -> Result<Self, Error> {
+        account.charge(bytes)?;
+        Ok(Self {
+            extents: Vec::new(),
+            bytes,
+            account: Some(account),
+        })
+    }
+
+    /// A boot module: frames that the allocator never had.
+    pub fn module(start: PhysAddr, bytes: u64) -> Self {
+        let count = bytes.div_ceil(PAGE_SIZE);
+        let extent = Extent {
+            start: start.as_u64() / PAGE_SIZE,
+            count,
+        };
+        Self {
+            extents: alloc::vec![extent],
+            bytes: count * PAGE_SIZE,
+            account: None,
+        }
+    }
+
+    /// Adds frames, which belong to this object from here on. On an error they are freed.
+    pub fn push(&mut self, extent: Extent) -> Result<(), Error> {
+        if let Some(last) = self.extents.last_mut()
+            && last.start + last.count == extent.start
+        {
+            last.count += extent.count;
+            return Ok(());
+        }
+        if self.extents.len() == Self::MAX_EXTENTS || self.extents.try_reserve(1).is_err() {
+            frames::free(extent);
+            return Err(Error::OutOfMemory);
+        }
+        self.extents.push(extent);
+        Ok(())
+    }
+
+    /// Bytes, a multiple of the page size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The frames from `offset` on that follow each other in physical memory: where they begin,
+    /// and how many bytes there are, at most `most`.
+    pub fn run(&self, offset: u64, most: u64) -> Option<(PhysAddr, u64)> {
+        let mut before = 0;
+        for extent in &self.extents {
+            let bytes = extent.count * PAGE_SIZE;
+            if offset < before + bytes {
+                let inside = offset - before;
+                let start = PhysAddr::new(extent.start * PAGE_SIZE + inside);
+                return Some((start, most.min(bytes - inside)));
+            }
+            before += bytes;
+        }
+        None
+    }
+
+    /// Calls `f` with each stretch of the kernel's view of a range.
+    ///
+    /// The stretches are raw because programs may have the pages mapped and change them at any
+    /// moment: they are only good for copying.
+    pub fn stretches(
+        &self,
+        mut offset: u64,
+        mut length: u64,
+        mut f: impl FnMut(*mut [u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        while length > 0 {
+            let (start, bytes) = self.run(offset, length).ok_or(Error::OutOfRange)?;
+            let pointer = direct(start).as_mut_ptr::<u8>();
+            f(core::ptr::slice_from_raw_parts_mut(pointer, bytes as usize))?;
+            offset += bytes;
+            length -= bytes;
+        }
+        Ok(())
+    }
+
+    /// Checks that a range lies inside. [`Error::OutOfRange`].
+    pub fn check(&self, offset: u64, length: u64) -> Result<(), Error> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => Err(Error::OutOfRange),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.release(self.bytes);
+            self.extents.iter().for_each(|&extent| frames::free(extent));
+        }
+    }
+}

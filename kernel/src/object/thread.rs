@@ -1,0 +1,127 @@
+//! Threads.
+
+use core::cell::UnsafeCell;
+
+use alloc::sync::Arc;
+use spillway_abi::{Error, ExitStatus, PAGE_SIZE, object::ThreadArguments};
+use spillway_kernel_core::queue::List;
+
+use super::Process;
+use crate::{arch::context::Context, kernel::Kernel, sched::work::Work, sync::Locked};
+
+/// A thread. It is never ended from outside: it ends by itself or with its process.
+#[derive(Debug)]
+pub struct Thread {
+    /// The saved state; the entry code's while the thread runs.
+    context: UnsafeCell<Context>,
+    /// Whose thread it is.
+    pub process: Arc<Process>,
+    /// Its position in the scheduler's tables.
+    pub slot: u16,
+    /// Never used twice.
+    pub id: u64,
+    /// The base of `fs`.
+    pub fs_base: u64,
+    /// What the kernel lock protects.
+    pub state: Locked<ThreadState>,
+}
+
+// SAFETY: the context is touched by the entry code of the core on which the thread runs, or,
+// while it does not run, under the kernel lock (`set_result`). Everything else is `Sync`.
+unsafe impl Sync for Thread {}
+
+/// What a thread costs of the kernel's own memory, in bytes; charged to its process.
+pub const THREAD_COST: u64 = PAGE_SIZE / 2;
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.process.account.release(THREAD_COST);
+    }
+}
+
+/// Where a thread is.
+#[derive(Debug)]
+pub enum Phase {
+    /// In the run queue of its home core.
+    Ready,
+    /// On its home core.
+    Running,
+    /// Until something happens.
+    Waiting(Wait),
+    /// For good.
+    Ended(ExitStatus),
+}
+
+/// What a thread waits for; says from which list it is taken if it must not wait on.
+#[derive(Clone, Debug)]
+pub enum Wait {
+    /// A word of its process's memory.
+    Futex,
+    /// The end of a process.
+    Process(Arc<Process>),
+    /// The end of a thread.
+    Thread(Arc<Thread>),
+}
+
+/// The part of a thread that the kernel lock protects.
+#[derive(Debug)]
+pub struct ThreadState {
+    /// Where it is.
+    pub phase: Phase,
+    /// 0 to 31.
+    pub priority: u8,
+    /// A bit per core on which it may run.
+    pub affinity: u64,
+    /// The core on which it runs, is ready, or ran last.
+    pub home: usize,
+    /// The rest of a long operation, to be done before the program goes on.
+    pub work: Option<Work>,
+    /// Who waits for its end.
+    pub waiters: List,
+}
+
+impl Thread {
+    /// A thread that has not run. The arguments have been checked.
+    pub fn new(
+        process: Arc<Process>,
+        slot: u16,
+        id: u64,
+        arguments: &ThreadArguments,
+        priority: u8,
+        affinity: u64,
+    ) -> Self {
+        Self {
+            context: UnsafeCell::new(Context::new(
+                arguments.entry,
+                arguments.stack,
+                arguments.arguments,
+            )),
+            process,
+            slot,
+            id,
+            fs_base: arguments.fs_base,
+            state: Locked::new(ThreadState {
+                phase: Phase::Ready,
+                priority,
+                affinity,
+                home: affinity.trailing_zeros() as usize,
+                work: None,
+                waiters: List::new(),
+            }),
+        }
+    }
+
+    /// The saved state, for the entry code.
+    #[inline]
+    pub fn context_pointer(&self) -> *mut Context {
+        self.context.get()
+    }
+
+    /// Sets what the system call that the thread waits in returns.
+    #[inline]
+    pub fn set_result(&self, _kernel: &mut Kernel, result: Result<u64, Error>) {
+        // SAFETY: the thread waits in a system call, so no entry code uses its context; the
+        // kernel lock is held, so no other core does this.
+        unsafe { (*self.context.get()).set_result(result) }
+    }
+}

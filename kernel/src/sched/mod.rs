@@ -1,0 +1,401 @@
+//! Who runs where.
+//!
+//! Each core has a queue of ready threads by priority. The kernel is an event kernel: a thread
+//! that is not running is nothing but its saved context, and the scheduler runs on the core's own
+//! stack. So whatever a handler holds must be let go before it comes here: [`schedule`] never
+//! returns. See `docs/scheduling.md`.
+
+mod choose;
+mod idle;
+mod switch;
+pub mod work;
+
+use alloc::{sync::Arc, vec::Vec};
+use spillway_abi::{
+    Error, ExitStatus,
+    call::NO_DEADLINE,
+    counters::Counter,
+    limits::{MAX_CORES, MAX_THREADS},
+};
+use spillway_kernel_core::{
+    deadlines::Deadlines,
+    queue::{Links, RunQueue},
+    slots::Slots,
+    waits::WaitTable,
+};
+
+pub use idle::set_poll as set_idle_poll;
+pub use switch::{account_calls, reschedule_after_call, reschedule_after_trap, schedule};
+
+use crate::{
+    arch::{core, entry, of},
+    kernel::Kernel,
+    object::{
+        Process, Thread,
+        thread::{Phase, THREAD_COST, Wait},
+    },
+    platform::{apic, clock, vectors},
+    time_page,
+};
+use work::{Teardown, Work};
+
+/// What the kernel lock protects of scheduling.
+#[derive(Debug)]
+pub struct Scheduler {
+    /// Run queues and waits: a thread is in at most one of them.
+    links: Links,
+    /// The threads of each process.
+    siblings: Links,
+    slots: Slots,
+    threads: Vec<Option<Arc<Thread>>>,
+    waits: WaitTable,
+    cores: [Queue; MAX_CORES],
+    /// A bit per core that takes part.
+    online: u64,
+    /// A bit per core that sleeps or is about to.
+    idle: u64,
+    /// Processes that nobody can reach and that never had a thread.
+    orphans: Option<Arc<Process>>,
+}
+
+/// One core's threads.
+#[derive(Debug)]
+struct Queue {
+    run: RunQueue,
+    deadlines: Deadlines,
+    /// The priority of the running thread; `None` in the scheduler.
+    running: Option<u8>,
+}
+
+impl Scheduler {
+    /// Without room for threads, for the static.
+    pub const fn empty() -> Self {
+        Self {
+            links: Links::empty(),
+            siblings: Links::empty(),
+            slots: Slots::empty(),
+            threads: Vec::new(),
+            waits: WaitTable::empty(),
+            cores: [const {
+                Queue {
+                    run: RunQueue::new(),
+                    deadlines: Deadlines::empty(),
+                    running: None,
+                }
+            }; MAX_CORES],
+            online: 0,
+            idle: 0,
+            orphans: None,
+        }
+    }
+
+    /// Makes room for all threads that there can be. Once, at boot.
+    pub fn init(&mut self) -> Result<(), Error> {
+        self.links = Links::new(MAX_THREADS)?;
+        self.siblings = Links::new(MAX_THREADS)?;
+        self.slots = Slots::new(MAX_THREADS as u16)?;
+        self.waits = WaitTable::new(MAX_THREADS)?;
+        self.threads = Vec::new();
+        self.threads
+            .try_reserve_exact(MAX_THREADS)
+            .map_err(|_| Error::OutOfMemory)?;
+        self.threads.resize(MAX_THREADS, None);
+        Ok(())
+    }
+
+    /// Lets a core take part.
+    pub fn add_core(&mut self, index: usize) -> Result<(), Error> {
+        self.cores[index].deadlines = Deadlines::new(MAX_THREADS)?;
+        self.online |= 1 << index;
+        Ok(())
+    }
+
+    /// A bit per core that takes part.
+    pub fn online(&self) -> u64 {
+        self.online
+    }
+
+    /// The thread in a slot that is in use.
+    fn thread(&self, slot: u16) -> Arc<Thread> {
+        self.threads[slot as usize]
+            .clone()
+            .expect("a queued slot has a thread")
+    }
+
+    /// The sibling behind a thread in its process's list.
+    pub fn next_sibling(&self, list: &spillway_kernel_core::queue::List, slot: u16) -> Option<u16> {
+        list.next(&self.siblings, slot)
+    }
+}
+
+/// Enters a new thread, made by `make` from its slot. [`make_ready`] or [`withdraw`] comes next.
+///
+/// [`Error::LimitReached`] if the process or the system has as many as it may.
+pub fn admit(
+    kernel: &mut Kernel,
+    process: &Arc<Process>,
+    make: impl FnOnce(&mut Kernel, u16) -> Thread,
+) -> Result<Arc<Thread>, Error> {
+    process.check_alive()?;
+    if process.state.get(kernel).thread_count >= process.limits.threads {
+        return Err(Error::LimitReached);
+    }
+    process.account.charge(THREAD_COST)?;
+    let Some(slot) = kernel.sched.slots.allocate() else {
+        process.account.release(THREAD_COST);
+        return Err(Error::LimitReached);
+    };
+    let thread = Arc::new(make(kernel, slot));
+    kernel.sched.threads[slot as usize] = Some(thread.clone());
+    // The list is put back after the detour: it and the links are both behind the lock.
+    let mut list = core::mem::take(&mut process.state.get_mut(kernel).threads);
+    list.push_back(&mut kernel.sched.siblings, slot);
+    let state = process.state.get_mut(kernel);
+    state.threads = list;
+    state.thread_count += 1;
+    Ok(thread)
+}
+
+/// Takes back a thread that was admitted and never made ready.
+pub fn withdraw(kernel: &mut Kernel, thread: &Arc<Thread>) {
+    forget(kernel, thread, ExitStatus::Exited(0));
+}
+
+/// Changes a thread's priority, wherever it is.
+pub fn set_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
+    let state = thread.state.get_mut(kernel);
+    let (home, before) = (
+        state.home,
+        core::mem::replace(&mut state.priority, priority),
+    );
+    match state.phase {
+        Phase::Ready => {
+            let Scheduler { links, cores, .. } = &mut kernel.sched;
+            cores[home].run.remove(links, thread.slot, before);
+            make_ready(kernel, thread);
+        }
+        Phase::Running => {
+            kernel.sched.cores[home].running = Some(priority);
+            look_again(home);
+        }
+        Phase::Waiting(_) | Phase::Ended(_) => {}
+    }
+}
+
+/// Changes the cores on which a thread may run; it leaves the one it is on if it must.
+pub fn set_affinity(kernel: &mut Kernel, thread: &Thread, affinity: u64) {
+    let state = thread.state.get_mut(kernel);
+    state.affinity = affinity;
+    let (home, priority) = (state.home, state.priority);
+    match state.phase {
+        Phase::Ready => {
+            let Scheduler { links, cores, .. } = &mut kernel.sched;
+            cores[home].run.remove(links, thread.slot, priority);
+            make_ready(kernel, thread);
+        }
+        Phase::Running => look_again(home),
+        Phase::Waiting(_) | Phase::Ended(_) => {}
+    }
+}
+
+/// Makes a core think again about which thread it runs.
+fn look_again(index: usize) {
+    if index == core().index.get() {
+        core().set_reschedule(true);
+    } else {
+        send_reschedule(index);
+    }
+}
+
+/// Puts a thread, which is on no list, into a run queue.
+pub fn make_ready(kernel: &mut Kernel, thread: &Thread) {
+    let index = choose::core_for(kernel, thread);
+    enqueue(kernel, thread, index, false);
+    choose::notify(kernel, index, thread.state.get(kernel).priority);
+}
+
+/// Puts a thread into a core's queue: behind those of its priority, or before them.
+fn enqueue(kernel: &mut Kernel, thread: &Thread, index: usize, front: bool) {
+    let state = thread.state.get_mut(kernel);
+    state.phase = Phase::Ready;
+    state.home = index;
+    let priority = state.priority;
+    let Scheduler { links, cores, .. } = &mut kernel.sched;
+    let queue = &mut cores[index].run;
+    if front {
+        queue.push_front(links, thread.slot, priority);
+    } else {
+        queue.push(links, thread.slot, priority);
+    }
+    time_page::set_runnable(index, queue.len());
+}
+
+/// Lets the running thread wait. The caller goes to [`schedule`] afterwards, with the same guard.
+///
+/// If the process is ending the thread does not wait: the scheduler ends it.
+pub fn wait(kernel: &mut Kernel, thread: &Thread, wait: Wait, key: u64, deadline: u64) {
+    entry::leave_by_call();
+    if thread.process.is_ending() {
+        enqueue(kernel, thread, core().index.get(), true);
+        return;
+    }
+    let slot = thread.slot;
+    match &wait {
+        Wait::Futex => {
+            let Scheduler { waits, links, .. } = &mut kernel.sched;
+            waits.insert(links, slot, (thread.process.id, key));
+        }
+        Wait::Process(process) => {
+            let mut list = core::mem::take(&mut process.state.get_mut(kernel).waiters);
+            list.push_back(&mut kernel.sched.links, slot);
+            process.state.get_mut(kernel).waiters = list;
+        }
+        Wait::Thread(other) => {
+            let mut list = core::mem::take(&mut other.state.get_mut(kernel).waiters);
+            list.push_back(&mut kernel.sched.links, slot);
+            other.state.get_mut(kernel).waiters = list;
+        }
+    }
+    let home = core().index.get();
+    let state = thread.state.get_mut(kernel);
+    state.home = home;
+    state.phase = Phase::Waiting(wait);
+    if deadline != NO_DEADLINE {
+        kernel.sched.cores[home]
+            .deadlines
+            .insert(slot, clock::tsc_at(deadline));
+    }
+}
+
+/// Whether a deadline has come.
+pub fn has_passed(deadline: u64) -> bool {
+    deadline != NO_DEADLINE && deadline <= clock::now_ns()
+}
+
+/// Takes a thread that waits off its list and makes it ready, its call returning `result`.
+fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
+    let Phase::Waiting(wait) = &thread.state.get(kernel).phase else {
+        return;
+    };
+    match wait.clone() {
+        Wait::Futex => {
+            let Scheduler { waits, links, .. } = &mut kernel.sched;
+            waits.remove(links, thread.slot);
+        }
+        Wait::Process(process) => {
+            let mut list = core::mem::take(&mut process.state.get_mut(kernel).waiters);
+            list.remove(&mut kernel.sched.links, thread.slot);
+            process.state.get_mut(kernel).waiters = list;
+        }
+        Wait::Thread(other) => {
+            let mut list = core::mem::take(&mut other.state.get_mut(kernel).waiters);
+            list.remove(&mut kernel.sched.links, thread.slot);
+            other.state.get_mut(kernel).waiters = list;
+        }
+    }
+    wake(kernel, thread, result);
+}
+
+/// Makes a thread ready that has been taken off what it waited on.
+fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
+    let home = thread.state.get(kernel).home;
+    kernel.sched.cores[home].deadlines.remove(thread.slot);
+    thread.set_result(kernel, result);
+    thread.process.count(Counter::WakeUps, 1);
+    core().count_here(Counter::WakeUps, 1);
+    make_ready(kernel, thread);
+}
+
+/// Wakes at most `most` threads of a process that wait on a word; returns how many.
+pub fn wake_futex(kernel: &mut Kernel, process: u64, address: u64, most: u32) -> u32 {
+    let mut woken = 0;
+    while woken < most {
+        let mut found = None;
+        let Scheduler { waits, links, .. } = &mut kernel.sched;
+        waits.wake(links, (process, address), 1, |slot| found = Some(slot));
+        let Some(slot) = found else { break };
+        let thread = kernel.sched.thread(slot);
+        wake(kernel, &thread, Ok(0));
+        woken += 1;
+    }
+    woken
+}
+
+/// Wakes everybody on a list of waiters.
+fn wake_all(kernel: &mut Kernel, mut list: spillway_kernel_core::queue::List, status: ExitStatus) {
+    while let Some(slot) = list.pop_front(&mut kernel.sched.links) {
+        let thread = kernel.sched.thread(slot);
+        wake(kernel, &thread, Ok(status.to_raw()));
+    }
+}
+
+/// Makes a thread come into the scheduler, wherever it is, so that it notices that its process
+/// is ending.
+pub fn interrupt_thread(kernel: &mut Kernel, slot: u16) {
+    let thread = kernel.sched.thread(slot);
+    let state = thread.state.get(kernel);
+    match state.phase {
+        Phase::Waiting(_) => end_wait(kernel, &thread, Err(Error::Interrupted)),
+        Phase::Running => look_again(state.home),
+        Phase::Ready | Phase::Ended(_) => {}
+    }
+}
+
+fn send_reschedule(index: usize) {
+    let apic_id = of(index)
+        .apic_id
+        .load(core::sync::atomic::Ordering::Relaxed);
+    apic::send(apic_id, vectors::RESCHEDULE);
+}
+
+/// Ends a thread that is not in any list. The last one of a process stays to take it apart.
+pub fn end_thread(kernel: &mut Kernel, thread: &Arc<Thread>, status: ExitStatus) {
+    let process = &thread.process;
+    let waiters = core::mem::take(&mut thread.state.get_mut(kernel).waiters);
+    wake_all(kernel, waiters, status);
+    let is_last = process.state.get(kernel).thread_count == 1;
+    if is_last {
+        process.begin_end(kernel, status);
+        let state = thread.state.get_mut(kernel);
+        state.work = Some(Work::Teardown(Teardown::own(process.clone())));
+        let home = state.home;
+        enqueue(kernel, thread, home, false);
+    } else {
+        forget(kernel, thread, status);
+    }
+}
+
+/// Takes a thread out of the tables.
+fn forget(kernel: &mut Kernel, thread: &Arc<Thread>, status: ExitStatus) {
+    let process = &thread.process;
+    thread.state.get_mut(kernel).phase = Phase::Ended(status);
+    let mut list = core::mem::take(&mut process.state.get_mut(kernel).threads);
+    list.remove(&mut kernel.sched.siblings, thread.slot);
+    let state = process.state.get_mut(kernel);
+    state.threads = list;
+    state.thread_count -= 1;
+    kernel.sched.threads[thread.slot as usize] = None;
+    kernel.sched.slots.free(thread.slot);
+}
+
+/// The status with which a thread ended, if it has.
+pub fn thread_status(kernel: &Kernel, thread: &Thread) -> Option<ExitStatus> {
+    match thread.state.get(kernel).phase {
+        Phase::Ended(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Lets the running thread go behind the others of its priority, if there are any. Whether it
+/// must go to the scheduler.
+pub fn yield_now(kernel: &mut Kernel, thread: &Thread) -> bool {
+    let index = core().index.get();
+    let priority = thread.state.get(kernel).priority;
+    if !kernel.sched.cores[index].run.has_at(priority) {
+        return false;
+    }
+    entry::leave_by_call();
+    thread.set_result(kernel, Ok(0));
+    enqueue(kernel, thread, index, false);
+    true
+}

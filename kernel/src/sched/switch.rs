@@ -1,0 +1,178 @@
+//! From one thread to the next.
+
+use core::ops::DerefMut;
+
+use alloc::sync::Arc;
+
+use spillway_abi::{Error, ExitStatus, counters::Counter, limits::TIME_SLICE};
+use spillway_kernel_core::slice::{self, Decision};
+use x86_64::{VirtAddr, registers::model_specific::FsBase};
+
+use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
+use crate::{
+    arch::{core, cpu, entry, halt},
+    kernel::{self, Guard, Kernel},
+    object::{Thread, thread::Phase},
+    platform::{apic, clock},
+    time_page,
+};
+
+/// Finds the next thread for this core and goes on with its program.
+///
+/// The thread that ran, if any, must have been put where it belongs (a queue, a wait, the end).
+pub fn schedule(mut guard: Guard) -> ! {
+    let core = core();
+    core.set_reschedule(false);
+    if let Some(before) = core.take_current() {
+        account_calls(&before);
+    }
+    let me = core.index.get();
+    guard.sched.cores[me].running = None;
+    loop {
+        expire(&mut guard);
+        let Some(slot) = next(&mut guard, me) else {
+            set_timer(&mut guard);
+            guard = idle::wait_for_interrupt(guard);
+            continue;
+        };
+        let thread = guard.sched.thread(slot);
+        let state = thread.state.get_mut(&mut guard);
+        state.home = me;
+        if thread.process.is_ending() && !matches!(state.work, Some(work::Work::Teardown(_))) {
+            let unfinished = state.work.take();
+            let status = thread.process.state.get(&guard).status;
+            end_thread(&mut guard, &thread, status.unwrap_or(ExitStatus::Killed(0)));
+            lock_api::MutexGuard::unlocked(&mut guard, || drop((unfinished, thread)));
+            continue;
+        }
+        if state.work.is_some() {
+            guard = work::go_on(guard, thread);
+            // A long operation must not keep this core's interrupts waiting.
+            lock_api::MutexGuard::unlocked(&mut guard, halt::interrupt_window);
+            continue;
+        }
+        run(guard, thread);
+    }
+}
+
+/// The most important ready thread, of this core or else of another.
+fn next(kernel: &mut Kernel, me: usize) -> Option<u16> {
+    let Scheduler { links, cores, .. } = &mut kernel.sched;
+    let queue = &mut cores[me].run;
+    if let Some((slot, _)) = queue.pop_highest(links) {
+        time_page::set_runnable(me, queue.len());
+        return Some(slot);
+    }
+    choose::steal(kernel, me)
+}
+
+/// Goes on with a thread's program.
+fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
+    let core = core();
+    let kernel = guard.deref_mut();
+    let state = thread.state.get_mut(kernel);
+    state.phase = Phase::Running;
+    let priority = state.priority;
+    kernel.sched.cores[core.index.get()].running = Some(priority);
+    core.slice_end
+        .set(clock::now_tsc() + clock::ticks(TIME_SLICE));
+    thread.process.space.enter();
+    // A program can change its `fs` by loading a segment, so what it left does not count.
+    FsBase::write(VirtAddr::new_truncate(thread.fs_base));
+    if cpu::flushes_branches() {
+        cpu::flush_branch_predictor();
+    }
+    core.count_here(Counter::ThreadSwitches, 1);
+    thread.process.count(Counter::ThreadSwitches, 1);
+    let context = thread.context_pointer();
+    core.set_current(thread);
+    set_timer(kernel);
+    drop(guard);
+    // SAFETY: the thread is this core's running one, was in no other core's hands since it was
+    // taken out of a queue under the lock, and its address space is loaded.
+    unsafe { entry::resume(context) }
+}
+
+/// Sets the clock for what this core must not miss. Never later than it is set already: an
+/// interrupt that comes too early only looks again.
+pub fn set_timer(kernel: &mut Kernel) {
+    let core = core();
+    let queue = &kernel.sched.cores[core.index.get()];
+    let has_equal = queue
+        .running
+        .is_some_and(|running| queue.run.has_at(running));
+    let wanted = slice::next_tick(has_equal, core.slice_end.get(), queue.deadlines.next());
+    if let Some(when) = wanted
+        && when < core.timer_at.get()
+    {
+        core.timer_at.set(when);
+        apic::set_timer(when);
+    }
+}
+
+/// Ends the waits whose deadline has come.
+fn expire(kernel: &mut Kernel) {
+    let me = core().index.get();
+    if kernel.sched.cores[me].deadlines.is_empty() {
+        return;
+    }
+    let now = clock::now_tsc();
+    while let Some(slot) = kernel.sched.cores[me].deadlines.pop_due(now) {
+        let thread = kernel.sched.thread(slot);
+        end_wait(kernel, &thread, Err(Error::TimedOut));
+    }
+}
+
+/// The running thread was interrupted and may have to make room. Returns if it may go on.
+pub fn reschedule_after_trap() {
+    if let Some(guard) = make_room() {
+        schedule(guard);
+    }
+}
+
+/// The same at the end of a system call, whose result has been kept in the context.
+pub extern "C" fn reschedule_after_call() -> ! {
+    if let Some(guard) = make_room() {
+        schedule(guard);
+    }
+    let context = core().with_current(|thread| thread.context_pointer());
+    // SAFETY: the running thread's own context, with its address space still loaded.
+    unsafe { entry::resume(context) }
+}
+
+/// Puts the running thread back into a queue if another must run; then the guard is for
+/// [`schedule`].
+fn make_room() -> Option<Guard> {
+    let core = core();
+    core.set_reschedule(false);
+    let mut guard = kernel::lock();
+    expire(&mut guard);
+    let leaves = core.with_current(|thread| {
+        let index = core.index.get();
+        let priority = thread.state.get(&guard).priority;
+        let highest = guard.sched.cores[index].run.highest();
+        let decision = slice::decide(priority, highest, core.slice_end.get(), clock::now_tsc());
+        let may_stay = thread.state.get(&guard).affinity & 1 << index != 0;
+        if thread.process.is_ending() || decision == Decision::Preempt {
+            enqueue(&mut guard, thread, index, true);
+        } else if !may_stay {
+            super::make_ready(&mut guard, thread);
+        } else if decision == Decision::Rotate {
+            enqueue(&mut guard, thread, index, false);
+        } else {
+            set_timer(&mut guard);
+            return false;
+        }
+        true
+    });
+    core.set_reschedule(false);
+    leaves.then_some(guard)
+}
+
+/// Counts the system calls since the last switch for the process that made them.
+pub fn account_calls(thread: &Thread) {
+    let core = core();
+    let now = core.system_calls();
+    let since = now - core.system_calls_counted.replace(now);
+    thread.process.count(Counter::SystemCalls, since);
+}

@@ -1,0 +1,101 @@
+//! Long operations, in steps.
+//!
+//! The kernel is not preemptible, so nothing may take long. An operation whose size a program
+//! chooses is a [`Work`]: the system call does the first step at once, and most operations are
+//! done then. If not, the rest is left in the thread, which is queued like any other; when its
+//! turn comes the scheduler does the next step instead of going on with the program. Interrupts
+//! are let in between steps.
+
+mod create;
+mod map;
+mod teardown;
+
+use alloc::sync::Arc;
+
+pub use create::CreateMemory;
+pub use map::{MapPages, UnmapPages};
+use spillway_abi::{Error, ExitStatus};
+pub use teardown::{Teardown, close, take_orphan};
+
+use super::{enqueue, forget};
+use crate::{
+    arch::{core, entry},
+    kernel::Guard,
+    object::Thread,
+    syscall::Outcome,
+};
+
+/// A long operation.
+#[derive(Debug)]
+pub enum Work {
+    /// Makes a Memory.
+    Create(CreateMemory),
+    /// Maps pages.
+    Map(MapPages),
+    /// Unmaps them.
+    Unmap(UnmapPages),
+    /// Takes a process apart.
+    Teardown(Teardown),
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum Progress {
+    /// The operation is over.
+    Done(Result<u64, Error>),
+    /// There is more to do.
+    More(Work),
+}
+
+impl Work {
+    /// Does a bounded part. May let go of the lock and take it again.
+    fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
+        match self {
+            Self::Create(work) => work.step(guard, thread),
+            Self::Map(work) => work.step(guard),
+            Self::Unmap(work) => work.step(guard),
+            Self::Teardown(work) => work.step(guard),
+        }
+    }
+}
+
+/// Begins an operation in a system call.
+pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
+    match work.step(&mut guard, thread) {
+        Progress::Done(result) => Outcome::Done(result),
+        Progress::More(rest) => {
+            entry::leave_by_call();
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            enqueue(&mut guard, thread, core().index.get(), false);
+            Outcome::Switch(guard)
+        }
+    }
+}
+
+/// Does the next step for a thread that the scheduler took out of a queue.
+pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
+    let Some(work) = thread.state.get_mut(&mut guard).work.take() else {
+        return guard;
+    };
+    let ends_thread = matches!(&work, Work::Teardown(teardown) if teardown.is_own());
+    match work.step(&mut guard, &thread) {
+        Progress::More(rest) => {
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            enqueue(&mut guard, &thread, core().index.get(), false);
+        }
+        Progress::Done(_) if ends_thread => {
+            let process = thread.process.clone();
+            let status = process.state.get(&guard).status;
+            forget(&mut guard, &thread, status.unwrap_or(ExitStatus::Killed(0)));
+            // The thread's memory is back before anybody is told.
+            drop(thread);
+            teardown::announce(&mut guard, &process);
+            lock_api::MutexGuard::unlocked(&mut guard, || drop(process));
+        }
+        Progress::Done(result) => {
+            thread.set_result(&mut guard, result);
+            enqueue(&mut guard, &thread, core().index.get(), true);
+        }
+    }
+    guard
+}

@@ -1,0 +1,148 @@
+//! `Create` on a Process: memory, threads, child processes.
+
+use alloc::sync::Arc;
+use spillway_abi::{
+    Error, Rights, layout,
+    limits::MAX_PRIORITY,
+    object::{CreateKind, MEMORY_CONTIGUOUS, ProcessArguments, ThreadArguments},
+};
+
+use super::{Outcome, handles::insert};
+use crate::{
+    arch::user_copy,
+    kernel::{Guard, Kernel},
+    memory::frames,
+    object::{OBJECT_RIGHTS, Object, Process, Thread},
+    sched::{self, work, work::CreateMemory},
+};
+
+/// Makes an object of a kind from a process. The handle goes to the caller.
+pub fn create(
+    mut guard: Guard,
+    caller: &Arc<Thread>,
+    process: Arc<Process>,
+    kind: u64,
+    b: u64,
+    c: u64,
+) -> Outcome {
+    if let Err(error) = process.check_alive() {
+        return Outcome::Done(Err(error));
+    }
+    if !frames::has_reserve() {
+        return Outcome::Done(Err(Error::OutOfMemory));
+    }
+    let holder = &caller.process;
+    let created = match CreateKind::from_raw(kind) {
+        None => Err(Error::BadOperation),
+        Some(CreateKind::Memory) => {
+            let contiguous = match c {
+                0 => false,
+                MEMORY_CONTIGUOUS => true,
+                _ => return Outcome::Done(Err(Error::BadArgument)),
+            };
+            return match CreateMemory::new(&process, b, contiguous) {
+                Ok(work) => work::begin(guard, caller, work),
+                Err(error) => Outcome::Done(Err(error)),
+            };
+        }
+        Some(CreateKind::Thread) => create_thread(&mut guard, holder, &process, b),
+        Some(CreateKind::Process) => create_process(&mut guard, holder, &process, b),
+        Some(CreateKind::Counters) => insert(
+            &mut guard,
+            holder,
+            Object::Counters(Some(process.clone())),
+            Rights::READ | Rights::PASS,
+        )
+        .map(|handle| handle.raw() as u64),
+    };
+    Outcome::Done(created)
+}
+
+fn create_thread(
+    kernel: &mut Kernel,
+    holder: &Arc<Process>,
+    process: &Arc<Process>,
+    address: u64,
+) -> Result<u64, Error> {
+    let arguments: ThreadArguments = user_copy::read_value(address)?;
+    let allowed = process.affinity & kernel.sched.online();
+    let affinity = match arguments.affinity {
+        0 => allowed,
+        some => some & allowed,
+    };
+    let is_address = |address: u64| address < layout::USER_END;
+    if arguments.reserved != 0
+        || arguments.priority > process.max_priority as u32
+        || affinity == 0
+        || !is_address(arguments.entry)
+        || !is_address(arguments.fs_base)
+        || !is_address(arguments.stack)
+        || !arguments.stack.is_multiple_of(16)
+    {
+        return Err(Error::BadArgument);
+    }
+    let priority = arguments.priority as u8;
+    let thread = sched::admit(kernel, process, |kernel, slot| {
+        Thread::new(
+            process.clone(),
+            slot,
+            kernel.new_id(),
+            &arguments,
+            priority,
+            affinity,
+        )
+    })?;
+    let handle = insert(
+        kernel,
+        holder,
+        Object::Thread(thread.clone()),
+        OBJECT_RIGHTS,
+    )
+    .inspect_err(|_| sched::withdraw(kernel, &thread))?;
+    sched::make_ready(kernel, &thread);
+    Ok(handle.raw() as u64)
+}
+
+fn create_process(
+    kernel: &mut Kernel,
+    holder: &Arc<Process>,
+    parent: &Arc<Process>,
+    address: u64,
+) -> Result<u64, Error> {
+    let arguments: ProcessArguments = user_copy::read_value(address)?;
+    let wanted = &arguments.limits;
+    let limits = &parent.limits;
+    if wanted.memory > limits.memory
+        || wanted.handles > limits.handles
+        || wanted.threads > limits.threads
+        || wanted.processes > limits.processes
+        || arguments.max_priority > parent.max_priority as u32
+    {
+        return Err(Error::LimitReached);
+    }
+    let affinity = match arguments.affinity {
+        0 => parent.affinity,
+        some => some & parent.affinity,
+    };
+    let name = arguments
+        .name
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    if wanted.reserved != 0
+        || arguments.reserved != 0
+        || arguments.max_priority > MAX_PRIORITY
+        || affinity & kernel.sched.online() == 0
+        || name.is_empty()
+        || core::str::from_utf8(name).is_err()
+    {
+        return Err(Error::BadArgument);
+    }
+    if parent.state.get(kernel).children >= limits.processes {
+        return Err(Error::LimitReached);
+    }
+    let process = Process::new(kernel, &arguments, affinity, Some(parent.clone()))?;
+    let handle = insert(kernel, holder, Object::Process(process), OBJECT_RIGHTS)?;
+    parent.state.get_mut(kernel).children += 1;
+    Ok(handle.raw() as u64)
+}

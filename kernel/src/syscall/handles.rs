@@ -1,0 +1,96 @@
+//! Closing and duplicating handles.
+
+use alloc::sync::Arc;
+use spillway_abi::{Error, Handle, Rights};
+use spillway_kernel_core::handles::restrict;
+
+use super::{Arguments, Outcome, SystemCall, handle};
+use crate::{
+    kernel::{self, Kernel},
+    object::{Object, Process, Thread},
+    sched::work::{self, Teardown, Work},
+};
+
+/// [`spillway_abi::Call::Close`].
+pub struct Close;
+/// [`spillway_abi::Call::Duplicate`].
+pub struct Duplicate;
+
+impl SystemCall for Close {
+    fn call(thread: &Arc<Thread>, [raw, ..]: Arguments) -> Outcome {
+        let mut guard = kernel::lock();
+        let process = &thread.process;
+        let removed =
+            handle(raw).and_then(|handle| process.state.get_mut(&mut guard).handles.remove(handle));
+        match removed {
+            Err(error) => Outcome::Done(Err(error)),
+            Ok((object, _)) => {
+                work::close(&mut guard, process, object);
+                match work::take_orphan(&mut guard) {
+                    None => Outcome::Done(Ok(0)),
+                    Some(orphan) => {
+                        work::begin(guard, thread, Work::Teardown(Teardown::of_another(orphan)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl SystemCall for Duplicate {
+    fn call(thread: &Arc<Thread>, [raw, rights, target, ..]: Arguments) -> Outcome {
+        duplicate(&mut kernel::lock(), &thread.process, raw, rights, target)
+            .map(|handle| handle.raw() as u64)
+            .into()
+    }
+}
+
+fn duplicate(
+    kernel: &mut Kernel,
+    process: &Arc<Process>,
+    raw: u64,
+    rights: u64,
+    target: u64,
+) -> Result<Handle, Error> {
+    let wanted = u32::try_from(rights)
+        .ok()
+        .and_then(Rights::from_bits)
+        .ok_or(Error::BadArgument)?;
+    let (object, have) = process.state.get(kernel).handles.get(handle(raw)?)?;
+    let (needed, target) = match handle(target)? {
+        Handle::NULL => (Rights::DUPLICATE, process.clone()),
+        target => {
+            let target = process.object(kernel, target, Rights::MANAGE)?.process()?;
+            (Rights::TRANSFER, target.clone())
+        }
+    };
+    if !have.contains(needed) {
+        return Err(Error::MissingRight);
+    }
+    let rights = restrict(have, wanted)?;
+    let object = object.clone();
+    target.check_alive()?;
+    insert(kernel, &target, object, rights)
+}
+
+/// Puts an object into a process's table. [`Error::LimitReached`], [`Error::OutOfMemory`].
+pub fn insert(
+    kernel: &mut Kernel,
+    holder: &Arc<Process>,
+    object: Object,
+    rights: Rights,
+) -> Result<Handle, Error> {
+    let outside = match &object {
+        Object::Process(process) if !Arc::ptr_eq(process, holder) => Some(process.clone()),
+        _ => None,
+    };
+    let handle = holder
+        .state
+        .get_mut(kernel)
+        .handles
+        .insert(object, rights)?;
+    if let Some(process) = outside {
+        process.state.get_mut(kernel).outside_handles += 1;
+    }
+    Ok(handle)
+}

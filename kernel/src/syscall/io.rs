@@ -1,0 +1,239 @@
+//! `DoIo`: one operation on one object.
+
+use alloc::sync::Arc;
+use spillway_abi::{
+    Error, Rights,
+    call::Operation,
+    counters::{COUNTER_COUNT, Counter},
+    limits::{MAX_CORES, MAX_LOG_WRITE},
+};
+
+use super::{Arguments, Outcome, SystemCall, create, handle, meta};
+use crate::{
+    arch::{self, user_copy, user_copy::UserRange},
+    kernel::{self, Guard},
+    object::{Memory, Object, Process, Thread},
+    platform::{log, power},
+    sched::work::{self, Teardown, Work},
+};
+
+/// [`spillway_abi::Call::DoIo`].
+pub struct DoIo;
+
+/// Bytes that one `Read` or `Write` moves at most; the result says how many it moved.
+const MAX_TRANSFER: u64 = 64 << 10;
+
+impl SystemCall for DoIo {
+    fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, _]: Arguments) -> Outcome {
+        let guard = kernel::lock();
+        let found = handle(raw).and_then(|handle| {
+            let (object, rights) = thread.process.state.get(&guard).handles.get(handle)?;
+            Ok((object.clone(), rights))
+        });
+        let (object, rights) = match found {
+            Ok(found) => found,
+            Err(error) => return Outcome::Done(Err(error)),
+        };
+        match Operation::from_raw(operation) {
+            Some(operation) => {
+                let request = Request {
+                    guard,
+                    thread,
+                    object,
+                    rights,
+                };
+                request.perform(operation, [a, b, c])
+            }
+            None => Outcome::Done(Err(Error::BadOperation)),
+        }
+    }
+}
+
+/// An operation on an object that a handle led to.
+struct Request<'a> {
+    guard: Guard,
+    thread: &'a Arc<Thread>,
+    object: Object,
+    rights: Rights,
+}
+
+impl Request<'_> {
+    fn need(&self, right: Rights) -> Result<(), Error> {
+        if self.rights.contains(right) {
+            Ok(())
+        } else {
+            Err(Error::MissingRight)
+        }
+    }
+
+    fn perform(self, operation: Operation, [a, b, c]: [u64; 3]) -> Outcome {
+        match operation {
+            Operation::Create => match (&self.object, self.need(Rights::MANAGE)) {
+                (Object::Process(process), Ok(())) => {
+                    let process = process.clone();
+                    create::create(self.guard, self.thread, process, a, b, c)
+                }
+                (Object::Process(_), Err(error)) => Outcome::Done(Err(error)),
+                _ => Outcome::Done(Err(Error::BadOperation)),
+            },
+            Operation::Destroy => self.destroy(a),
+            Operation::Read => self.read(a, b, c).into(),
+            Operation::Write => self.write(a, b, c).into(),
+            Operation::GetMeta => meta::get(&self.guard, &self.object, self.rights, a).into(),
+            Operation::SetMeta => {
+                let Self {
+                    mut guard,
+                    object,
+                    rights,
+                    ..
+                } = self;
+                meta::set(&mut guard, &object, rights, a, b).into()
+            }
+            Operation::Open | Operation::Share => Outcome::Done(Err(Error::BadOperation)),
+        }
+    }
+
+    fn destroy(mut self, code: u64) -> Outcome {
+        let status = match super::exit::exit_code(code) {
+            Ok(spillway_abi::ExitStatus::Exited(code)) => code,
+            _ => return Outcome::Done(Err(Error::BadArgument)),
+        };
+        match (&self.object, self.need(Rights::MANAGE)) {
+            (Object::Process(_) | Object::Power, Err(error)) => Outcome::Done(Err(error)),
+            (Object::Power, Ok(())) => {
+                drop(self.guard);
+                power::exit(if status == 0 {
+                    power::Outcome::Success
+                } else {
+                    power::Outcome::Failure
+                })
+            }
+            (Object::Process(process), Ok(())) => {
+                let process = process.clone();
+                process.begin_end(&mut self.guard, spillway_abi::ExitStatus::Killed(status));
+                if process.must_be_torn_down(&mut self.guard) {
+                    let work = Work::Teardown(Teardown::of_another(process));
+                    return work::begin(self.guard, self.thread, work);
+                }
+                Outcome::Done(Ok(0))
+            }
+            _ => Outcome::Done(Err(Error::BadOperation)),
+        }
+    }
+
+    fn read(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
+        match &self.object {
+            Object::Memory(memory) => {
+                self.need(Rights::READ)?;
+                let memory = memory.clone();
+                drop(self.guard);
+                let length = length.min(MAX_TRANSFER);
+                memory_copy(&memory, offset, address, length, |range, stretch| {
+                    range.write_from(stretch)
+                })
+            }
+            Object::Counters(process) => {
+                self.need(Rights::READ)?;
+                let bytes = counter_bytes(process.as_deref(), self.thread);
+                drop(self.guard);
+                let start = usize::try_from(offset).map_err(|_| Error::OutOfRange)?;
+                let rest = bytes.get(start..).ok_or(Error::OutOfRange)?;
+                let part = &rest[..rest.len().min(length as usize)];
+                UserRange::new(address, part.len() as u64)?.write(part)?;
+                Ok(part.len() as u64)
+            }
+            _ => Err(Error::BadOperation),
+        }
+    }
+
+    fn write(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
+        match &self.object {
+            Object::Memory(memory) => {
+                self.need(Rights::WRITE)?;
+                let memory = memory.clone();
+                drop(self.guard);
+                let length = length.min(MAX_TRANSFER);
+                memory_copy(&memory, offset, address, length, |range, stretch| {
+                    range.read_into(stretch)
+                })
+            }
+            Object::Log => {
+                self.need(Rights::WRITE)?;
+                drop(self.guard);
+                write_log(&self.thread.process, address, length)
+            }
+            _ => Err(Error::BadOperation),
+        }
+    }
+}
+
+/// Copies between a Memory and a program, without a lock: the pages stay while the object is
+/// held, and the program's side is checked by the copy itself.
+fn memory_copy(
+    memory: &Memory,
+    offset: u64,
+    address: u64,
+    length: u64,
+    copy: impl Fn(UserRange, *mut [u8]) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    memory.check(offset, length)?;
+    UserRange::new(address, length)?;
+    let mut at = address;
+    memory.stretches(offset, length, |stretch| {
+        let bytes = stretch.len() as u64;
+        copy(UserRange::new(at, bytes)?, stretch)?;
+        at += bytes;
+        Ok(())
+    })?;
+    Ok(length)
+}
+
+/// A text of a program for the log; what is not UTF-8 is shown as such.
+fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error> {
+    if length > MAX_LOG_WRITE {
+        return Err(Error::TooLong);
+    }
+    let mut buffer = [0; MAX_LOG_WRITE as usize];
+    let text = &mut buffer[..length as usize];
+    UserRange::new(address, length)?.read(user_copy::uninitialised(text))?;
+    for chunk in text.utf8_chunks() {
+        if !chunk.valid().is_empty() {
+            log::write_program_line(process.name(), chunk.valid());
+        }
+        if !chunk.invalid().is_empty() {
+            log::write_program_line(process.name(), "\u{fffd}");
+        }
+    }
+    Ok(length)
+}
+
+fn counter_bytes(process: Option<&Process>, thread: &Thread) -> [u8; COUNTER_COUNT * 8] {
+    use core::sync::atomic::Ordering::Relaxed;
+    let mut words = [0u64; COUNTER_COUNT];
+    crate::sched::account_calls(thread);
+    match process {
+        Some(process) => {
+            words
+                .iter_mut()
+                .zip(&process.counters)
+                .for_each(|(w, c)| *w = c.load(Relaxed));
+        }
+        None => {
+            for core in (0..MAX_CORES)
+                .map(arch::of)
+                .filter(|core| core.online.load(Relaxed))
+            {
+                words
+                    .iter_mut()
+                    .zip(&core.counters)
+                    .for_each(|(w, c)| *w += c.load(Relaxed));
+                words[Counter::SystemCalls as usize] += core.system_calls();
+            }
+        }
+    }
+    let mut bytes = [0; COUNTER_COUNT * 8];
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,75 @@
+//! Making pages of a Memory visible in an address space, and taking them away.
+
+use alloc::sync::Arc;
+use spillway_abi::{Error, PAGE_SIZE, Rights};
+
+use super::{Arguments, Outcome, SystemCall, handle};
+use crate::{
+    kernel::{self, Guard, Kernel},
+    memory::frames,
+    object::{Process, Thread},
+    sched::work::{self, MapPages, UnmapPages, Work},
+};
+
+/// [`spillway_abi::Call::Map`].
+pub struct Map;
+/// [`spillway_abi::Call::Unmap`].
+pub struct Unmap;
+
+impl SystemCall for Map {
+    fn call(thread: &Arc<Thread>, arguments: Arguments) -> Outcome {
+        let mut guard = kernel::lock();
+        match prepare_map(&mut guard, &thread.process, arguments) {
+            Ok(work) => work::begin(guard, thread, work),
+            Err(error) => Outcome::Done(Err(error)),
+        }
+    }
+}
+
+impl SystemCall for Unmap {
+    fn call(thread: &Arc<Thread>, [process, start, length, ..]: Arguments) -> Outcome {
+        let mut guard = kernel::lock();
+        let work = target(&guard, &thread.process, process)
+            .and_then(|process| UnmapPages::new(&mut guard, &process, start, length));
+        match work {
+            Ok(work) => work::begin(guard, thread, work),
+            Err(error) => Outcome::Done(Err(error)),
+        }
+    }
+}
+
+/// The process whose address space is meant.
+fn target(kernel: &Kernel, process: &Process, raw: u64) -> Result<Arc<Process>, Error> {
+    process
+        .object(kernel, handle(raw)?, Rights::MANAGE)?
+        .process()
+        .cloned()
+}
+
+fn prepare_map(
+    guard: &mut Guard,
+    caller: &Process,
+    [process, memory, address, offset, length, access]: Arguments,
+) -> Result<Work, Error> {
+    let process = target(guard, caller, process)?;
+    let access = u32::try_from(access)
+        .ok()
+        .and_then(Rights::from_bits)
+        .filter(|access| Rights::ACCESS.contains(*access) && access.contains(Rights::READ))
+        .ok_or(Error::BadArgument)?;
+    if access.contains(Rights::WRITE | Rights::EXECUTE) {
+        return Err(Error::WriteAndExecute);
+    }
+    let memory = caller
+        .object(guard, handle(memory)?, access | Rights::MAP)?
+        .memory()?
+        .clone();
+    if length == 0 || !(address | offset | length).is_multiple_of(PAGE_SIZE) {
+        return Err(Error::BadArgument);
+    }
+    memory.check(offset, length)?;
+    if !frames::has_reserve() {
+        return Err(Error::OutOfMemory);
+    }
+    MapPages::new(guard, &process, memory, offset, address, length, access)
+}

@@ -1,0 +1,106 @@
+//! The system calls: one function per number, in a table that the entry code indexes.
+//!
+//! A call's own module checks its arguments and rights and does the work. The functions here
+//! only turn registers into arguments and the outcome into registers. Whatever a call holds is
+//! let go before the scheduler is entered, because that never returns.
+
+mod create;
+mod exit;
+mod futex;
+mod handles;
+mod io;
+mod map;
+mod meta;
+mod wait;
+
+pub use handles::insert;
+
+use alloc::sync::Arc;
+use spillway_abi::{ABI_VERSION, Error, call::CALL_COUNT};
+
+use crate::{arch::core, kernel::Guard, object::Thread, sched};
+
+/// What a system call came to.
+pub enum Outcome {
+    /// The caller goes on with this result.
+    Done(Result<u64, Error>),
+    /// The caller has been put into a queue or a wait, or has ended: another thread runs.
+    Switch(Guard),
+}
+
+impl From<Result<u64, Error>> for Outcome {
+    #[inline]
+    fn from(result: Result<u64, Error>) -> Self {
+        Self::Done(result)
+    }
+}
+
+/// The two result registers.
+#[repr(C)]
+pub struct Registers {
+    /// 0 or the error.
+    rax: u64,
+    /// The value.
+    rdx: u64,
+}
+
+/// The arguments of a system call, in order.
+type Arguments = [u64; 6];
+/// A system call's function as the entry code calls it.
+type Entry = extern "C" fn(u64, u64, u64, u64, u64, u64) -> Registers;
+
+/// The functions by number.
+pub static CALL_TABLE: [Entry; CALL_COUNT as usize] = [
+    version,
+    entry::<io::DoIo>,
+    entry::<handles::Close>,
+    entry::<handles::Duplicate>,
+    entry::<map::Map>,
+    entry::<map::Unmap>,
+    entry::<wait::Wait>,
+    entry::<futex::FutexWait>,
+    entry::<futex::FutexWake>,
+    entry::<exit::Yield>,
+    entry::<exit::ExitThread>,
+    entry::<exit::ExitProcess>,
+];
+
+/// A system call.
+trait SystemCall {
+    /// Does it for a thread.
+    fn call(thread: &Arc<Thread>, arguments: Arguments) -> Outcome;
+}
+
+extern "C" fn entry<C: SystemCall>(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> Registers {
+    match core().with_current(|thread| C::call(thread, [a, b, c, d, e, f])) {
+        Outcome::Done(Ok(value)) => Registers { rax: 0, rdx: value },
+        Outcome::Done(Err(error)) => Registers {
+            rax: error as u64,
+            rdx: 0,
+        },
+        Outcome::Switch(guard) => sched::schedule(guard),
+    }
+}
+
+/// [`spillway_abi::Call::Version`].
+extern "C" fn version(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> Registers {
+    Registers {
+        rax: 0,
+        rdx: ABI_VERSION as u64,
+    }
+}
+
+/// Any number that is not in the table.
+pub extern "C" fn unknown_call() -> Registers {
+    Registers {
+        rax: Error::UnknownCall as u64,
+        rdx: 0,
+    }
+}
+
+/// A handle from a register; [`Error::BadHandle`] if it does not fit.
+fn handle(raw: u64) -> Result<spillway_abi::Handle, Error> {
+    u32::try_from(raw)
+        .map(spillway_abi::Handle::from_raw)
+        .map_err(|_| Error::BadHandle)
+}
