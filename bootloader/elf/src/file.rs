@@ -35,11 +35,9 @@ impl<'a> Executable<'a> {
         if header.ph_count() == 0 {
             return Err(ElfError::NoSegments);
         }
+        let alignment = align_of::<ProgramHeader64>() as u64;
         if header.ph_entry_size() != PROGRAM_HEADER_SIZE
-            || header.ph_offset() < HEADER_SIZE
-            || !header
-                .ph_offset()
-                .is_multiple_of(align_of::<ProgramHeader64>() as u64)
+            || !header.ph_offset().is_multiple_of(alignment)
         {
             return Err(ElfError::HeaderTable);
         }

@@ -10,9 +10,13 @@
 
 mod error;
 mod file;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 mod note;
 mod plan;
 pub mod symbols;
+#[cfg(test)]
+mod tests;
 
 pub use error::ElfError;
 pub use plan::{Flags, LoadPlan, MAX_SEGMENTS, PAGE_SIZE, Rules, Segment};

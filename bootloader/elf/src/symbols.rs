@@ -16,7 +16,8 @@ const NO_TYPE: u8 = 0;
 const FUNCTION: u8 = 2;
 
 /// The name, as the linker knows it, of the function that `address` is in, and the bytes from its
-/// start. `None` if the file has no symbols, none fits, or it is malformed.
+/// start. A label without a size reaches to the next symbol of its section. `None` if the file
+/// has no symbols, none fits, or it is malformed.
 pub fn lookup(file: &[u8], address: u64) -> Option<(&str, u64)> {
     let elf = open(file).ok()?;
     let table = sections(file, &elf).find(|s| s.get_type() == Ok(ShType::SymTab))?;
@@ -27,8 +28,9 @@ pub fn lookup(file: &[u8], address: u64) -> Option<(&str, u64)> {
     let best = symbols
         .chunks_exact(SYMBOL_SIZE)
         .filter_map(Symbol::read)
-        .filter(|symbol| symbol.may_name(address, code))
-        .max_by_key(|symbol| (symbol.value, symbol.size))?;
+        .filter(|symbol| symbol.begins_before(address, code))
+        .max_by_key(|symbol| (symbol.value, symbol.size))
+        .filter(|symbol| symbol.size == 0 || address - symbol.value < symbol.size)?;
     let name = names.get(best.name as usize..)?;
     let name = &name[..name.iter().position(|&byte| byte == 0)?];
     Some((core::str::from_utf8(name).ok()?, address - best.value))
@@ -78,14 +80,11 @@ impl Symbol {
         })
     }
 
-    /// Whether this can be the function at `address` of section `code`. A label without a size
-    /// reaches to the next symbol of its section.
-    fn may_name(&self, address: u64, code: usize) -> bool {
+    /// Whether this names code of section `code` at or before `address`.
+    fn begins_before(&self, address: u64, code: usize) -> bool {
         matches!(self.kind, NO_TYPE | FUNCTION)
             && self.name != 0
             && usize::from(self.section) == code
-            && address
-                .checked_sub(self.value)
-                .is_some_and(|offset| self.size == 0 || offset < self.size)
+            && self.value <= address
     }
 }
