@@ -114,3 +114,103 @@ fn paint_table<'a, P: Physical>(
     )?;
     Ok(Some(table))
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::testing::FakeMemory;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// Makes the bytes up to `length` sum to zero by changing the one at `checksum`.
+    fn close(bytes: &mut [u8], length: usize, checksum: usize) {
+        bytes[checksum] = 0;
+        let sum = bytes[..length]
+            .iter()
+            .fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        bytes[checksum] = sum.wrapping_neg();
+    }
+
+    fn rsdp(revision: u8, rsdt: u32, xsdt: u64) -> Vec<u8> {
+        let mut rsdp = b"RSD PTR \0SPILLW".to_vec();
+        rsdp.push(revision);
+        rsdp.extend(rsdt.to_le_bytes());
+        rsdp.extend(36u32.to_le_bytes());
+        rsdp.extend(xsdt.to_le_bytes());
+        rsdp.extend([0; 4]);
+        close(&mut rsdp, 20, 8);
+        close(&mut rsdp, 36, 32);
+        rsdp
+    }
+
+    #[test]
+    fn the_revision_decides_which_root_it_is() {
+        let root = |address, revision| Some(Root { address, revision });
+        assert_eq!(parse_rsdp(&rsdp(0, 0x1000, 0x2000)), root(0x1000, 0));
+        assert_eq!(parse_rsdp(&rsdp(2, 0x1000, 0x2000)), root(0x2000, 2));
+        assert_eq!(parse_rsdp(&rsdp(2, 0x1000, 0)), root(0x1000, 0));
+        assert_eq!(parse_rsdp(&rsdp(0, 0x1000, 0)[..20]), root(0x1000, 0));
+        assert_eq!(parse_rsdp(&rsdp(2, 0x1000, 0x2000)[..35]), None);
+        assert_eq!(parse_rsdp(&rsdp(0, 0x1000, 0)[..19]), None);
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let right = rsdp(2, 0x1000, 0x2000);
+        for bit in 0..right.len() * 8 {
+            let mut rsdp = right.clone();
+            rsdp[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(parse_rsdp(&rsdp), None, "bit {bit}");
+        }
+    }
+
+    fn table(length: u32, entries: &[u8]) -> Vec<u8> {
+        let mut table = b"TEST".to_vec();
+        table.extend(length.to_le_bytes());
+        table.resize(36, 0);
+        table.extend(entries);
+        table
+    }
+
+    #[test]
+    fn tables_are_painted_over_what_is_free_or_reserved() {
+        let mut memory = FakeMemory::new(0x10000);
+        let entries = [0x4ff0u32, 0x8000, 0x9000, 0xf_0000].map(u32::to_le_bytes);
+        memory.put(0x2000, &table(52, &entries.concat()));
+        memory.put(0x4ff0, &table(36, &[]));
+        memory.put(0x8000, &table(0xffff_ffff, &[]));
+        memory.put(0x9000, &table(4, &[]));
+        let mut map = MemoryMap::new();
+        map.paint(0x1000..0x5000, RegionKind::Reserved, |_| true)
+            .unwrap();
+        map.paint(0x5000..0xf000, RegionKind::Free, |_| true)
+            .unwrap();
+        let root = Root {
+            address: 0x2000,
+            revision: 0,
+        };
+        paint_tables(&mut map, &memory, root).unwrap();
+        assert!(map.is_all(0x2000..0x3000, RegionKind::Acpi));
+        assert!(map.is_all(0x4000..0x6000, RegionKind::Acpi));
+        assert!(
+            map.is_all(0x6000..0xf000, RegionKind::Free),
+            "malformed tables are left"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_whatever_memory_holds(
+            memory in prop::collection::vec(any::<u8>(), 0x200..0x400),
+            address in 0u64..0x200, length in 0u8..255, revision in 0u32..3,
+        ) {
+            let mut memory = FakeMemory(memory);
+            if address + 8 < 0x200 {
+                memory.put(address + 4, &[length, 0, 0, 0]);
+            }
+            let mut map = MemoryMap::new();
+            let _ = paint_tables(&mut map, &memory, Root { address, revision });
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod memory_map;
 pub mod page_tables;
 pub mod physical;
 pub mod pvh;
+#[cfg(test)]
+mod testing;
 
 pub use error::LoaderError;
 pub use handover::{Handover, MemoryKind, MemoryRange, RamSummary};

@@ -190,3 +190,159 @@ impl MemoryMap {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use RegionKind::{Acpi, Free, Kernel, Loader, Modules, Reserved};
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    const PAGES: usize = 64;
+    const KINDS: [RegionKind; 6] = [Free, Loader, Kernel, Modules, Acpi, Reserved];
+
+    /// The simplest map: a kind for each page.
+    type Model = [Option<RegionKind>; PAGES];
+
+    fn bytes(pages: Range<usize>) -> Range<u64> {
+        pages.start as u64 * PAGE_SIZE..pages.end as u64 * PAGE_SIZE
+    }
+
+    /// The model of a map, whose own rules are checked on the way.
+    fn model(map: &MemoryMap) -> Model {
+        let mut model = [None; PAGES];
+        let mut previous: Option<Region> = None;
+        for region in map.regions() {
+            assert!(region.start < region.end);
+            if let Some(previous) = previous {
+                let joined = previous.end == region.start && previous.kind == region.kind;
+                assert!(previous.end <= region.start && !joined);
+            }
+            previous = Some(*region);
+            let (first, end) = (region.start / PAGE_SIZE, region.end / PAGE_SIZE);
+            model[first as usize..end as usize].fill(Some(region.region_kind()));
+        }
+        model
+    }
+
+    /// A range, a kind, and which kinds give way to it (the last: where there is nothing).
+    type Layer = (Range<usize>, RegionKind, [bool; 7]);
+
+    fn layers() -> impl Strategy<Value = Vec<Layer>> {
+        let range = (0..PAGES, 0..PAGES).prop_map(|(a, b)| a.min(b)..a.max(b));
+        let layer = (range, prop::sample::select(&KINDS[..]), any::<[bool; 7]>());
+        prop::collection::vec(layer, 0..20)
+    }
+
+    fn painted(layers: &[Layer]) -> (MemoryMap, Model) {
+        let (mut map, mut model) = (MemoryMap::new(), [None; PAGES]);
+        for (range, kind, give_way) in layers {
+            let gives_way = |old: Option<RegionKind>| give_way[old.map_or(6, |k| k as usize - 1)];
+            map.paint(bytes(range.clone()), *kind, gives_way).unwrap();
+            for page in &mut model[range.clone()] {
+                if gives_way(*page) {
+                    *page = Some(*kind);
+                }
+            }
+        }
+        (map, model)
+    }
+
+    proptest! {
+        #[test]
+        fn painting_is_what_it_is_page_by_page(layers in layers()) {
+            let (map, expected) = painted(&layers);
+            prop_assert_eq!(model(&map), expected);
+            let free = expected.iter().filter(|kind| **kind == Some(Free)).count() as u64;
+            prop_assert_eq!(map.total(Free), free * PAGE_SIZE);
+        }
+
+        #[test]
+        fn an_allocation_takes_the_lowest_place_and_nothing_else(
+            layers in layers(), length in 1u64..6 * PAGE_SIZE, alignment in 12u32..16,
+            within in (0..PAGES, 0..PAGES),
+        ) {
+            let (mut map, before) = painted(&layers);
+            let (within, alignment) = (within.0..within.1, 1 << alignment);
+            let pages = length.div_ceil(PAGE_SIZE) as usize;
+            let possible = within.clone().find(|&first| {
+                (first as u64 * PAGE_SIZE) % alignment == 0
+                    && first + pages <= within.end
+                    && before[first..first + pages].iter().all(|kind| *kind == Some(Free))
+            });
+            let found = map.allocate(length, alignment, bytes(within), Kernel);
+            match possible {
+                None => prop_assert_eq!(found, Err(MapError::NoRoom(length))),
+                Some(first) => {
+                    prop_assert_eq!(found, Ok(first as u64 * PAGE_SIZE));
+                    let mut after = before;
+                    after[first..first + pages].fill(Some(Kernel));
+                    prop_assert_eq!(model(&map), after);
+                }
+            }
+        }
+
+        #[test]
+        fn a_claim_takes_free_pages_only(layers in layers(), range in (0..260_000u64, 0..260_000u64)) {
+            let (mut map, mut expected) = painted(&layers);
+            map.claim(range.0..range.1, Loader).unwrap();
+            if range.0 < range.1 {
+                let pages = range.0 / PAGE_SIZE..range.1.div_ceil(PAGE_SIZE);
+                for page in &mut expected[pages.start as usize..pages.end as usize] {
+                    if *page == Some(Free) {
+                        *page = Some(Loader);
+                    }
+                }
+            }
+            prop_assert_eq!(model(&map), expected);
+        }
+
+        #[test]
+        fn what_exceeds_the_limit_is_forgotten(layers in layers(), limit in 0..70u64) {
+            let (mut map, mut expected) = painted(&layers);
+            let free = map.total(Free);
+            let forgotten = map.limit_free(limit * PAGE_SIZE);
+            prop_assert_eq!(forgotten, free.saturating_sub(limit * PAGE_SIZE));
+            let mut left = limit;
+            for page in expected.iter_mut().filter(|page| **page == Some(Free)) {
+                if left == 0 {
+                    *page = None;
+                } else {
+                    left -= 1;
+                }
+            }
+            prop_assert_eq!(model(&map), expected);
+        }
+    }
+
+    #[test]
+    fn the_map_has_a_limit() {
+        let mut map = MemoryMap::new();
+        let page = |i: usize| bytes(i..i + 1);
+        for i in 0..MAX_REGIONS {
+            map.paint(page(2 * i), Free, |_| true).unwrap();
+        }
+        let full = map.regions().to_vec();
+        let error = map.paint(page(2 * MAX_REGIONS), Free, |_| true);
+        assert_eq!(error, Err(MapError::TooManyRegions));
+        assert_eq!(map.regions(), full, "a failure changes nothing");
+        // Neighbours of one kind need no room.
+        assert_eq!(map.paint(page(1), Free, |_| true), Ok(()));
+        assert!(map.is_all(bytes(0..3), Free));
+        assert!(!map.is_all(bytes(0..4), Free) && !map.is_all(bytes(0..3), Kernel));
+    }
+
+    #[test]
+    fn no_length_is_too_long_to_be_refused() {
+        let mut map = MemoryMap::new();
+        map.paint(bytes(1..10), Free, |_| true).unwrap();
+        let everywhere = 0..u64::MAX;
+        for length in vec![u64::MAX, u64::MAX - 0xfff, 10 * PAGE_SIZE] {
+            let found = map.allocate(length, PAGE_SIZE, everywhere.clone(), Kernel);
+            assert_eq!(found, Err(MapError::NoRoom(length)));
+        }
+        let found = map.allocate(PAGE_SIZE, 1 << 63, everywhere, Kernel);
+        assert_eq!(found, Err(MapError::NoRoom(PAGE_SIZE)));
+    }
+}

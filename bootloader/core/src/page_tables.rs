@@ -156,3 +156,105 @@ impl<T: Tables> AddressSpace<T> {
 const fn index(address: u64, level: u32) -> usize {
     (address >> (12 + 9 * level)) as usize & 511
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::testing::FakeTables;
+    use proptest::prelude::*;
+
+    const ALL: Features = Features {
+        no_execute: true,
+        gigabyte_pages: true,
+    };
+    const DATA: Access = Access {
+        write: true,
+        execute: false,
+    };
+
+    fn space(features: Features) -> AddressSpace<FakeTables> {
+        let Ok(space) = AddressSpace::new(FakeTables::default(), features);
+        space
+    }
+
+    #[test]
+    fn the_largest_pages_are_used() {
+        let mut space = space(ALL);
+        let start = GIB_1 - 2 * MIB_2 - 3 * KIB_4;
+        let end = 3 * GIB_1 + 5 * MIB_2 + KIB_4;
+        let Ok(()) = space.map(start, start..end, DATA);
+        let root = space.root();
+        let tables = space.into_tables();
+        let page_at = |address| tables.walk(root, address).map(|found| found.page);
+        assert_eq!(page_at(start - 1), None);
+        assert_eq!(page_at(start), Some(KIB_4));
+        assert_eq!(page_at(start + 3 * KIB_4), Some(MIB_2));
+        assert_eq!(page_at(GIB_1), Some(GIB_1));
+        assert_eq!(page_at(3 * GIB_1 - 1), Some(GIB_1));
+        assert_eq!(page_at(3 * GIB_1 + 5 * MIB_2 - 1), Some(MIB_2));
+        assert_eq!(page_at(end - 1), Some(KIB_4));
+        assert_eq!(page_at(end), None);
+        // The root, one of GiB, two of MiB, two of KiB.
+        assert_eq!(tables.0.len(), 6);
+    }
+
+    #[test]
+    fn rights_follow_the_request_and_the_processor() {
+        let old = Features {
+            no_execute: false,
+            ..ALL
+        };
+        for (features, write, execute, expected) in [
+            (ALL, true, false, bits::WRITABLE | bits::NO_EXECUTE),
+            (ALL, false, true, 0),
+            (ALL, false, false, bits::NO_EXECUTE),
+            (old, false, false, 0),
+        ] {
+            let mut space = space(features);
+            let Ok(()) = space.map(KIB_4, 0..KIB_4, Access { write, execute });
+            let root = space.root();
+            let found = space.into_tables().walk(root, KIB_4).unwrap();
+            assert_eq!(found.flags, expected | bits::PRESENT | bits::GLOBAL);
+        }
+    }
+
+    #[test]
+    fn a_linked_table_is_reached() {
+        let mut space = space(ALL);
+        let Ok(()) = space.map(1 << 39, 0..GIB_1, DATA);
+        let pointers = 2 * KIB_4;
+        space.link(0, pointers);
+        let root = space.root();
+        let found = space.into_tables().walk(root, 5000).unwrap();
+        assert_eq!((found.physical, found.page), (5000, GIB_1));
+    }
+
+    proptest! {
+        #[test]
+        fn every_page_of_a_range_is_mapped_and_no_other(
+            start in 0u64..1 << 20, shift in prop_oneof![Just(0u64), 0..2048u64],
+            pages in 1u64..1 << 20, gigabyte_pages: bool, probes in prop::collection::vec(any::<prop::sample::Index>(), 20),
+        ) {
+            let mut space = space(Features { gigabyte_pages, ..ALL });
+            let physical = start * KIB_4..(start + pages) * KIB_4;
+            let virtual_start = (start + shift) * KIB_4 + (1 << 46);
+            let Ok(()) = space.map(virtual_start, physical.clone(), DATA);
+            let root = space.root();
+            let tables = space.into_tables();
+            let length = pages * KIB_4;
+            let inside = probes.iter().map(|probe| probe.index(length as usize) as u64);
+            for offset in inside.chain([0, length - 1]) {
+                let found = tables.walk(root, virtual_start + offset).unwrap();
+                prop_assert_eq!(found.physical, physical.start + offset);
+                prop_assert!(gigabyte_pages || found.page < GIB_1);
+            }
+            prop_assert_eq!(tables.walk(root, virtual_start - 1), None);
+            prop_assert_eq!(tables.walk(root, virtual_start + length), None);
+            // The frugal bound: a table per GiB, two at the ends of each level, three above.
+            if shift == 0 {
+                prop_assert!(tables.0.len() as u64 <= length / GIB_1 + 8);
+            }
+        }
+    }
+}

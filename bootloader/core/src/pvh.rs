@@ -114,3 +114,108 @@ impl<'a, P: Physical> StartInfo<'a, P> {
         crate::acpi::rsdp_at(self.memory, address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::testing::FakeMemory;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    const INFO: u64 = 0x100;
+    const MODULES: u64 = 0x200;
+    const COMMAND_LINE: u64 = 0x300;
+    const MAP: u64 = 0x400;
+
+    /// A hypervisor's start information: one module, two entries of memory, a command line.
+    fn memory() -> FakeMemory {
+        let mut memory = FakeMemory::new(0x600);
+        memory.put(INFO, &MAGIC.to_le_bytes());
+        memory.put(INFO + 4, &[1]);
+        memory.put(INFO + 12, &[1]);
+        for (i, address) in [MODULES, COMMAND_LINE, 0, MAP].into_iter().enumerate() {
+            memory.put(INFO + 16 + 8 * i as u64, &address.to_le_bytes());
+        }
+        memory.put(INFO + 48, &[2]);
+        memory.put(MODULES, &0x5000u64.to_le_bytes());
+        memory.put(MODULES + 8, &0x1234u64.to_le_bytes());
+        memory.put(COMMAND_LINE, b"log=debug exit=debug\0");
+        for (i, (start, length, kind)) in [(0u64, 0x9f000u64, 1u32), (0xf0000, 0x10000, 2)]
+            .into_iter()
+            .enumerate()
+        {
+            let at = MAP + 24 * i as u64;
+            memory.put(at, &start.to_le_bytes());
+            memory.put(at + 8, &length.to_le_bytes());
+            memory.put(at + 16, &kind.to_le_bytes());
+        }
+        memory
+    }
+
+    #[test]
+    fn everything_is_found() {
+        let memory = memory();
+        let info = StartInfo::parse(&memory, INFO).unwrap();
+        let handover = info.handover();
+        assert_eq!(handover.command_line, b"log=debug exit=debug");
+        assert_eq!(handover.image, Some(0x5000..0x6234));
+        assert_eq!(handover.rsdp, None);
+        let map: Vec<_> = info.memory_map().map(|e| (e.range, e.kind)).collect();
+        assert_eq!(
+            map,
+            [
+                (0..0x9f000, MemoryKind::Ram),
+                (0xf0000..0x100000, MemoryKind::Reserved)
+            ]
+        );
+        assert_eq!(
+            info.used(),
+            [
+                INFO..INFO + 56,
+                MODULES..MODULES + 32,
+                COMMAND_LINE..COMMAND_LINE + 21,
+                MAP..MAP + 48
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_version_is_noticed() {
+        let change = |at: u64, value: u8| {
+            let mut memory = memory();
+            memory.put(at, &[value]);
+            memory
+        };
+        assert!(StartInfo::parse(&change(INFO, 0), INFO).is_none());
+        assert!(StartInfo::parse(&change(INFO + 4, 0), INFO).is_none());
+        assert!(StartInfo::parse(&change(INFO + 48, 0), INFO).is_none());
+        assert!(StartInfo::parse(&change(INFO + 46, 1), INFO).is_none());
+        let none = change(INFO + 12, 0);
+        assert_eq!(
+            StartInfo::parse(&none, INFO).unwrap().handover().image,
+            None
+        );
+        let mut none = memory();
+        none.put(INFO + 24, &[0, 0]);
+        let info = StartInfo::parse(&none, INFO).unwrap();
+        assert!(info.handover().command_line.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_whatever_memory_holds(
+            changes in prop::collection::vec((0usize..0x600, any::<u8>()), 0..40),
+            address in prop_oneof![Just(INFO), any::<u64>()],
+        ) {
+            let mut memory = memory();
+            for (at, value) in changes {
+                memory.0[at] = value;
+            }
+            if let Some(info) = StartInfo::parse(&memory, address) {
+                let _ = (info.handover(), info.used());
+                let _ = crate::MemoryMap::from_firmware(info.memory_map());
+            }
+        }
+    }
+}

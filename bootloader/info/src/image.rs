@@ -10,6 +10,14 @@
 //!      zeros up to the next page, then the contents in the order of the entries
 //! ```
 
+#[cfg(any(test, feature = "alloc"))]
+mod broken;
+#[cfg(test)]
+mod tests;
+
+#[cfg(any(test, feature = "alloc"))]
+pub use broken::{Broken, broken};
+
 use crate::{MAX_MODULES, MODULE_NAME_LENGTH, PAGE_SIZE};
 use core::fmt;
 

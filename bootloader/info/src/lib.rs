@@ -7,6 +7,8 @@
 extern crate alloc;
 
 pub mod image;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use validate::BootInfoError;
