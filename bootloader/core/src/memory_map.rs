@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use RegionKind::{Acpi, Free, Kernel, Loader, Modules, Reserved};
     use proptest::prelude::*;
-    use std::{vec, vec::Vec};
+    use std::vec::Vec;
 
     const PAGES: usize = 64;
     const KINDS: [RegionKind; 6] = [Free, Loader, Kernel, Modules, Acpi, Reserved];
@@ -267,7 +267,7 @@ mod tests {
             let (within, alignment) = (within.0..within.1, 1 << alignment);
             let pages = length.div_ceil(PAGE_SIZE) as usize;
             let possible = within.clone().find(|&first| {
-                (first as u64 * PAGE_SIZE) % alignment == 0
+                (first as u64 * PAGE_SIZE).is_multiple_of(alignment)
                     && first + pages <= within.end
                     && before[first..first + pages].iter().all(|kind| *kind == Some(Free))
             });
@@ -338,7 +338,7 @@ mod tests {
         let mut map = MemoryMap::new();
         map.paint(bytes(1..10), Free, |_| true).unwrap();
         let everywhere = 0..u64::MAX;
-        for length in vec![u64::MAX, u64::MAX - 0xfff, 10 * PAGE_SIZE] {
+        for length in [u64::MAX, u64::MAX - 0xfff, 10 * PAGE_SIZE] {
             let found = map.allocate(length, PAGE_SIZE, everywhere.clone(), Kernel);
             assert_eq!(found, Err(MapError::NoRoom(length)));
         }
