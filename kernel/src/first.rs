@@ -176,15 +176,10 @@ fn map(
             break;
         }
     }
-    let mapping = Mapping {
-        memory,
-        offset: 0,
-        access,
-        busy: false,
-    };
+    let mapping = Mapping::new(memory, false);
     process
         .space
-        .reserve(kernel, address, length, mapping)
+        .reserve(kernel, &process.account, address, length, mapping)
         .map(|_| ())
 }
 

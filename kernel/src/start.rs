@@ -93,6 +93,7 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
     apic::init_bsp(&clock::calibrate(&machine));
     start_first_core();
     let cores = 1 + start_other_cores(&machine, boot, &options);
+    frames::reclaim(boot);
     time_page::init(cores);
     log::info!("{cores} core{} running", if cores == 1 { "" } else { "s" });
 

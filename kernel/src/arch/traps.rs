@@ -67,6 +67,11 @@ global_asm!(
     "push r14",
     "push r15",
     "swapgs",
+    // The program may have set AC, which would let the kernel reach its memory.
+    "cmp byte ptr [rip + {has_smap}], 0",
+    "je 6f",
+    "clac",
+    "6:",
     "mov qword ptr [rsp + {resume}], {by_trap}",
     "cmp byte ptr [rip + {has_xsave}], 0",
     "je 3f",
@@ -134,6 +139,10 @@ global_asm!(
     "mov rdx, rax",
     "shr rdx, 32",
     "wrmsr",
+    "cmp byte ptr [rip + {has_smap}], 0",
+    "je 7f",
+    "clac",
+    "7:",
     "mov rbp, rsp",
     "sub rsp, 512",
     "fxsave64 [rsp]",
@@ -176,6 +185,7 @@ global_asm!(
     by_trap = const Resume::Trap as u64,
     vectors = const VECTORS,
     has_xsave = sym cpu::HAS_XSAVE,
+    has_smap = sym cpu::HAS_SMAP,
     kernel_stack = const core_data::KERNEL_STACK,
     context = const core_data::CONTEXT,
     stack_size = const EXCEPTION_STACK_SIZE,
@@ -284,7 +294,8 @@ extern "C" fn anywhere_trap(registers: &Registers) {
             if panic::is_panicking() {
                 halt::forever();
             }
-            log::warn!("non-maskable interrupt without a known cause");
+            // Nothing is logged: this core may be in the middle of a line.
+            core().count_here(Counter::Interrupts, 1);
         }
         DEBUG if registers.cs & 3 == 3 => {
             // SAFETY: leaves the exception's stack for good: the program ends or the kernel

@@ -18,6 +18,10 @@ static FRAMES: Spin<Option<FrameAllocator<'static>>> = Spin::new(None);
 /// admitted is always there.
 const KERNEL_RESERVE: u64 = 512;
 
+/// The first frame that is used: the first megabyte is left alone but for one, because firmware
+/// uses more of it than it says.
+const FIRST_MEGABYTE: u64 = 256;
+
 /// A frame below 1 MiB for the code that starts the other cores: the one page that is kept from
 /// the allocator.
 static LOW_FRAME: Spin<Option<u64>> = Spin::new(None);
@@ -40,8 +44,6 @@ pub fn init(boot: &BootInfo) -> u64 {
     let blocks = FrameAllocator::blocks_for(end_frame);
     let bytes = (blocks * size_of::<Block>()) as u64;
     let own_frames = bytes.div_ceil(PAGE_SIZE);
-    // The first megabyte is left alone but for one frame: firmware uses more of it than it says.
-    const FIRST_MEGABYTE: u64 = 256;
     let home = usable()
         .map(|(start, end)| (start.max(FIRST_MEGABYTE), end))
         .find(|(start, end)| start + own_frames <= *end)
@@ -74,6 +76,24 @@ pub fn init(boot: &BootInfo) -> u64 {
     let free = allocator.free_count() * PAGE_SIZE;
     *FRAMES.lock() = Some(allocator);
     free
+}
+
+/// Takes over what the loader used, when nobody needs it any more.
+pub fn reclaim(boot: &BootInfo) {
+    let used = boot
+        .regions()
+        .iter()
+        .filter(|r| RegionKind::from_raw(r.kind) == Some(RegionKind::Loader))
+        .map(|r| (r.start / PAGE_SIZE, r.end / PAGE_SIZE))
+        .filter(|(start, _)| *start >= FIRST_MEGABYTE);
+    for (start, end) in used {
+        with(|frames| {
+            frames.add(Extent {
+                start,
+                count: end - start,
+            })
+        });
+    }
 }
 
 fn with<R>(f: impl FnOnce(&mut FrameAllocator<'static>) -> R) -> R {

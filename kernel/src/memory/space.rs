@@ -6,24 +6,33 @@ use core::{
 };
 
 use alloc::sync::Arc;
-use spillway_abi::{Error, PAGE_SIZE, Rights, counters::Counter, layout};
+use spillway_abi::{Error, PAGE_SIZE, counters::Counter, layout};
 use spillway_kernel_core::regions::RegionMap;
 use x86_64::PhysAddr;
 
 use super::{account::Account, paging};
 use crate::{arch::core, kernel::Kernel, object::Memory, sync::Locked};
 
+/// What a mapping costs of the kernel's own memory, in bytes; charged to the process.
+const MAPPING_COST: u64 = 64;
+
 /// What a mapping shows.
 #[derive(Debug)]
 pub struct Mapping {
-    /// The pages; kept alive by this.
-    pub memory: Arc<Memory>,
-    /// Where in the memory the mapping begins, in bytes.
-    pub offset: u64,
-    /// Readable, writable, executable.
-    pub access: Rights,
+    /// Keeps the pages until every core has forgotten them.
+    _memory: Arc<Memory>,
     /// A map or unmap of it is not finished; it can be neither used nor taken away.
     pub busy: bool,
+}
+
+impl Mapping {
+    /// Of a memory's pages, `busy` until they are all mapped.
+    pub fn new(memory: Arc<Memory>, busy: bool) -> Self {
+        Self {
+            _memory: memory,
+            busy,
+        }
+    }
 }
 
 /// An address space.
@@ -93,11 +102,19 @@ impl AddressSpace {
         }
     }
 
+    /// Takes a mapping out whose pages are not mapped any more.
+    pub fn release(&self, kernel: &mut Kernel, account: &Account, start: u64) -> Option<u64> {
+        let region = self.regions.get_mut(kernel).take(start)?;
+        account.release(MAPPING_COST);
+        Some(region.end())
+    }
+
     /// Finds room, or checks the address that was asked for, and enters the mapping as busy.
-    /// Returns where it begins.
+    /// Its cost is charged. Returns where it begins.
     pub fn reserve(
         &self,
         kernel: &mut Kernel,
+        account: &Account,
         address: u64,
         length: u64,
         mapping: Mapping,
@@ -111,7 +128,10 @@ impl AddressSpace {
         if start < layout::USER_START || end > layout::MAP_END {
             return Err(Error::BadArgument);
         }
-        regions.insert(start, length, mapping)?;
+        account.charge(MAPPING_COST)?;
+        regions
+            .insert(start, length, mapping)
+            .inspect_err(|_| account.release(MAPPING_COST))?;
         Ok(start)
     }
 }

@@ -21,7 +21,9 @@ use crate::{
 };
 
 /// What a process costs of the kernel's own memory, in bytes; charged to it.
-const PROCESS_COST: u64 = 2 * PAGE_SIZE;
+const PROCESS_COST: u64 = PAGE_SIZE;
+/// What each handle that it may have costs, in bytes; charged from the start.
+const HANDLE_COST: u64 = 32;
 
 /// A process.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl Process {
         parent: Option<Arc<Process>>,
     ) -> Result<Arc<Self>, Error> {
         let account = Arc::new(Account::new(arguments.limits.memory));
-        account.charge(PROCESS_COST)?;
+        account.charge(PROCESS_COST + HANDLE_COST * arguments.limits.handles as u64)?;
         let space = AddressSpace::new(&account)?;
         Ok(Arc::new(Self {
             id: kernel.new_id(),

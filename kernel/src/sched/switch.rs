@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use spillway_abi::{Error, ExitStatus, counters::Counter, limits::TIME_SLICE};
 use spillway_kernel_core::slice::{self, Decision};
+use spin::Once;
 use x86_64::{VirtAddr, registers::model_specific::FsBase};
 
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
@@ -74,8 +75,7 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
     state.phase = Phase::Running;
     let priority = state.priority;
     kernel.sched.cores[core.index.get()].running = Some(priority);
-    core.slice_end
-        .set(clock::now_tsc() + clock::ticks(TIME_SLICE));
+    core.slice_end.set(clock::now_tsc() + slice_ticks());
     thread.process.space.enter();
     // A program can change its `fs` by loading a segment, so what it left does not count.
     FsBase::write(VirtAddr::new_truncate(thread.fs_base));
@@ -86,11 +86,18 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
     thread.process.count(Counter::ThreadSwitches, 1);
     let context = thread.context_pointer();
     core.set_current(thread);
+    core.set_reschedule(false);
     set_timer(kernel);
     drop(guard);
     // SAFETY: the thread is this core's running one, was in no other core's hands since it was
     // taken out of a queue under the lock, and its address space is loaded.
     unsafe { entry::resume(context) }
+}
+
+/// Ticks in a time slice; converted once.
+fn slice_ticks() -> u64 {
+    static TICKS: Once<u64> = Once::new();
+    *TICKS.call_once(|| clock::ticks(TIME_SLICE))
 }
 
 /// Sets the clock for what this core must not miss. Never later than it is set already: an

@@ -40,13 +40,10 @@ impl MapPages {
         access: Rights,
     ) -> Result<Work, Error> {
         process.check_alive()?;
-        let mapping = Mapping {
-            memory: memory.clone(),
-            offset,
-            access,
-            busy: true,
-        };
-        let start = process.space.reserve(guard, address, length, mapping)?;
+        let mapping = Mapping::new(memory.clone(), true);
+        let start = process
+            .space
+            .reserve(guard, &process.account, address, length, mapping)?;
         let process = process.clone();
         Ok(Work::Map(Self {
             process,
@@ -184,11 +181,11 @@ impl UnmapPages {
         });
         let mut address = self.start;
         while address < self.start + self.length && !self.process.is_ending() {
-            let Some(region) = self.process.space.regions.get_mut(guard).take(address) else {
+            let Process { space, account, .. } = &*self.process;
+            let Some(end) = space.release(guard, account, address) else {
                 break;
             };
-            address = region.end();
-            drop(region);
+            address = end;
         }
         Progress::Done(self.result)
     }
