@@ -5,7 +5,7 @@ use spillway_bootinfo::{PAGE_SIZE, RegionKind};
 use spillway_bootloader_core::{MapError, MemoryMap, Physical, page_tables::Tables};
 
 /// What the identity map reaches.
-pub const LIMIT: u64 = 4 << 30;
+const LIMIT: u64 = 4 << 30;
 /// Where allocations begin: what is below belongs to firmware and to the start of other cores.
 const ALLOCATION_START: u64 = 1 << 20;
 /// Page tables are taken from the memory map this many at a time.

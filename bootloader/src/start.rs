@@ -3,7 +3,7 @@
 use crate::{
     features, identity,
     kernel::{self, Kernel},
-    memory::{Identity, LIMIT},
+    memory::Identity,
     multiboot::Multiboot,
     serial, stop,
 };
@@ -123,15 +123,12 @@ fn claim(
     }
     let place = handover.image.clone().ok_or(LoaderError::NoImage)?;
     let misplaced = LoaderError::ImagePlace(place.start);
+    let bytes = Identity.bytes(place.clone()).ok_or(misplaced)?;
     let pages = place.start..place.end.next_multiple_of(PAGE_SIZE);
-    if !place.start.is_multiple_of(PAGE_SIZE)
-        || pages.end > LIMIT
-        || !map.is_all(pages.clone(), RegionKind::Free)
-    {
+    if !place.start.is_multiple_of(PAGE_SIZE) || !map.is_all(pages, RegionKind::Free) {
         return Err(misplaced);
     }
-    map.claim(pages, RegionKind::Modules)?;
-    let bytes = Identity.bytes(place.clone()).ok_or(misplaced)?;
+    map.claim(place.clone(), RegionKind::Modules)?;
     Ok((place.start, image::parse(bytes)?))
 }
 

@@ -134,10 +134,16 @@ pub struct FrameBuffer {
 /// kernel's entry.
 ///
 /// At the entry the processor is in 64-bit mode with interrupts off, `cr3` has the loader's
-/// tables: the low 4 GiB identity-mapped for the hand-over, all RAM and the ACPI tables at
-/// [`DIRECT_MAP`] (not executable; the kernel's text and read-only data are read-only there too),
-/// and the kernel's segments at their addresses with their own permissions.
-/// `EFER.NXE`, `CR0.WP` and `CR4.PGE` are on where the processor has them. The stack is the loader's.
+/// tables: the low 4 GiB identity-mapped for the hand-over (executable only in the loader's
+/// 2 MiB, read-only where the kernel's text and read-only data lie), all RAM and the ACPI tables
+/// at [`DIRECT_MAP`] (not executable; the kernel's text and read-only data are read-only there
+/// too), and the kernel's segments at their addresses with their own permissions.
+/// `EFER.NXE`, `CR0.WP` and `CR4.PGE` are on where the processor has them. The stack is the
+/// loader's, as at any function's first instruction.
+///
+/// The stack, the segment descriptors and the tables of the identity map lie in the region of
+/// kind [`RegionKind::Loader`]: it is free once the kernel has its own, and has cleared the first
+/// entry of the top table.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BootInfo {
