@@ -149,6 +149,8 @@ impl Machine {
 
     /// The timer, reset and power registers (ACPI 6.5, section 5.2.9).
     fn read_fadt(&mut self, tables: &Tables) {
+        /// Not needed here, and the `acpi` crate overflows when it is too large.
+        const PM1_CONTROL_LENGTH: usize = 89;
         let Some(table) = tables.find(Signature::FADT) else {
             return log::warn!("no ACPI FADT table, so no power-off");
         };
@@ -156,6 +158,7 @@ impl Machine {
         let mut padded = [0; size_of::<Fadt>()];
         let length = table.len().min(padded.len());
         padded[..length].copy_from_slice(&table[..length]);
+        padded[PM1_CONTROL_LENGTH] = 0;
         let Some(fadt) = read::<Fadt>(&padded, 0) else {
             return;
         };
@@ -199,7 +202,15 @@ impl Machine {
                 first_bus: entry[10],
                 last_bus: entry[11],
             };
-            if range.first_bus > range.last_bus || !self.pci.push(range) {
+            if range.first_bus <= range.last_bus && self.pci.push(range) {
+                log::debug!(
+                    "PCI segment {}, buses {} to {}: configuration space at {:#x}",
+                    range.segment,
+                    range.first_bus,
+                    range.last_bus,
+                    range.base
+                );
+            } else {
                 log::warn!("ignored ACPI MCFG entry: {range:x?}");
             }
         }

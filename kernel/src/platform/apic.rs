@@ -212,6 +212,10 @@ pub fn set_timer(deadline_tsc: u64) {
 
 /// Turns this core's timer off. An interrupt that is already on its way still comes.
 #[inline]
+#[expect(
+    dead_code,
+    reason = "for cores that are given to one thread, which are still to come"
+)]
 pub fn stop_timer() {
     if TIMER_RATIO.load(Ordering::Relaxed) == 0 {
         TSC_DEADLINE.write(0);

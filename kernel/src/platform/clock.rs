@@ -91,11 +91,16 @@ pub fn frequency() -> u64 {
     FREQUENCY.load(Ordering::Relaxed)
 }
 
-/// Waits at least so long, with the processor busy. Only for the boot and for the end.
-pub fn spin_ns(nanoseconds: u64) {
+/// The TSC value at which at least so many nanoseconds from now have passed.
+pub fn tsc_after(nanoseconds: u64) -> u64 {
     // Before the calibration the fastest counter is assumed.
     let longest = nanoseconds.saturating_mul(MAX_TSC / 1_000_000_000);
-    let end = now_tsc().saturating_add(ticks(nanoseconds).min(longest));
+    now_tsc().saturating_add(ticks(nanoseconds).min(longest))
+}
+
+/// Waits at least so long, with the processor busy. Only for the boot and for the end.
+pub fn spin_ns(nanoseconds: u64) {
+    let end = tsc_after(nanoseconds);
     while now_tsc() < end {
         core::hint::spin_loop();
     }

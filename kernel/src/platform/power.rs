@@ -1,5 +1,7 @@
 //! The end: switching the machine off, resetting it, or telling the emulator how it went.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use spin::Once;
 use x86_64::{
     VirtAddr,
@@ -52,34 +54,41 @@ pub enum Outcome {
 
 #[derive(Debug)]
 struct Settings {
-    debug_exit: bool,
     power: Option<PowerPorts>,
     reset: Option<(u16, u8)>,
 }
 
 static SETTINGS: Once<Settings> = Once::new();
+/// The debug exit device is there.
+static HAS_DEBUG_EXIT: AtomicBool = AtomicBool::new(false);
 
 /// Keeps what is needed for the end. `debug_exit` says that QEMU's debug exit device is there.
 pub fn init(machine: &Machine, debug_exit: bool) {
+    if debug_exit {
+        use_debug_exit();
+    }
     SETTINGS.call_once(|| Settings {
-        debug_exit,
         power: machine.power,
         reset: machine.reset,
     });
+}
+
+/// Ends the machine by QEMU's debug exit device from now on. May be called long before [`init`],
+/// so that a failure in between is told, too.
+pub fn use_debug_exit() {
+    HAS_DEBUG_EXIT.store(true, Ordering::Relaxed);
 }
 
 /// Ends the machine: by the debug exit device, by switching off, or by standing still.
 pub fn exit(outcome: Outcome) -> ! {
     interrupts::disable();
     serial::flush();
-    if let Some(settings) = SETTINGS.get() {
-        if settings.debug_exit {
-            DEBUG_EXIT.write(outcome as u32);
-            spin_ns(WAIT);
-        }
-        if let Some(ports) = &settings.power {
-            switch_off(ports);
-        }
+    if HAS_DEBUG_EXIT.load(Ordering::Relaxed) {
+        DEBUG_EXIT.write(outcome as u32);
+        spin_ns(WAIT);
+    }
+    if let Some(ports) = SETTINGS.get().and_then(|settings| settings.power) {
+        switch_off(&ports);
     }
     log::error!("halted: the machine cannot be switched off");
     serial::flush();
@@ -87,6 +96,7 @@ pub fn exit(outcome: Outcome) -> ! {
 }
 
 /// Starts the machine anew.
+#[expect(dead_code, reason = "for the Power object, which is still to come")]
 pub fn reset() -> ! {
     interrupts::disable();
     serial::flush();

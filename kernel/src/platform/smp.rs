@@ -7,7 +7,7 @@ use spillway_abi::limits::MAX_CORES;
 use super::{
     acpi::Machine,
     apic,
-    clock::{nanoseconds, now_tsc, spin_ns, ticks},
+    clock::{nanoseconds, now_tsc, spin_ns, tsc_after},
     trampoline::{MAILBOX, Trampoline},
 };
 
@@ -63,7 +63,6 @@ pub fn start_cores(machine: &Machine, mut prepare: impl FnMut(usize) -> Option<A
             continue;
         }
         let Some(start) = prepare(index) else {
-            log::warn!("core {index} and those after it are left asleep: nothing prepared");
             break;
         };
         match start_core(apic_id, &start, &trampoline) {
@@ -79,8 +78,12 @@ pub fn start_cores(machine: &Machine, mut prepare: impl FnMut(usize) -> Option<A
 
 /// Interrupts all other cores that run even if they do not take interrupts.
 pub fn send_nmi_others() {
-    let this = apic::id();
     let running = RUNNING.load(Ordering::Acquire).min(MAX_CORES);
+    if running == 1 {
+        // Maybe the interrupt controller is not set up yet.
+        return;
+    }
+    let this = apic::id();
     // Not by the shorthand for "all others": it would also reach cores that were never started,
     // and wake them into the firmware.
     for apic_id in &APIC_IDS[..running] {
@@ -115,7 +118,7 @@ fn start_core(apic_id: u32, start: &ApStart, trampoline: &Trampoline) -> Result<
 }
 
 fn wait_for_arrival(nanoseconds: u64) -> Option<u64> {
-    let end = now_tsc().saturating_add(ticks(nanoseconds));
+    let end = tsc_after(nanoseconds);
     loop {
         if let Some(tsc) = MAILBOX.arrived() {
             return Some(tsc);

@@ -3,8 +3,6 @@
 //! The local interrupt controller takes the upper four bits as the priority (Intel SDM volume 3,
 //! section 11.8.3): devices are below the kernel's own interrupts.
 
-/// Vectors below are the processor's exceptions (Intel SDM volume 3, table 6-1).
-pub const FIRST_INTERRUPT: u8 = 0x20;
 /// The timer of a core.
 pub const TIMER: u8 = 0xf0;
 /// Another core made a thread ready here.
