@@ -78,6 +78,11 @@ impl<T> Locked<T> {
         Self(UnsafeCell::new(value))
     }
 
+    /// The value of an object that nobody else can reach any more.
+    pub fn get_alone(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// The value, shared.
     #[inline]
     pub fn get<'a>(&'a self, _kernel: &'a Kernel) -> &'a T {

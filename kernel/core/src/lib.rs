@@ -16,6 +16,7 @@ extern crate alloc;
 pub mod deadlines;
 pub mod frames;
 pub mod handles;
+pub mod holders;
 pub mod options;
 pub mod queue;
 pub mod regions;

@@ -20,7 +20,7 @@ const MAPPING_COST: u64 = 64;
 #[derive(Debug)]
 pub struct Mapping {
     /// Keeps the pages until every core has forgotten them.
-    _memory: Arc<Memory>,
+    pub memory: Arc<Memory>,
     /// A map or unmap of it is not finished; it can be neither used nor taken away.
     pub busy: bool,
 }
@@ -28,10 +28,7 @@ pub struct Mapping {
 impl Mapping {
     /// Of a memory's pages, `busy` until they are all mapped.
     pub fn new(memory: Arc<Memory>, busy: bool) -> Self {
-        Self {
-            _memory: memory,
-            busy,
-        }
+        Self { memory, busy }
     }
 }
 
@@ -103,8 +100,9 @@ impl AddressSpace {
     }
 
     /// Takes a mapping out whose pages are not mapped any more.
-    pub fn release(&self, kernel: &mut Kernel, account: &Account, start: u64) -> Option<u64> {
+    pub fn release(&self, kernel: &mut Kernel, account: &Arc<Account>, start: u64) -> Option<u64> {
         let region = self.regions.get_mut(kernel).take(start)?;
+        region.value.memory.let_go(kernel, account);
         account.release(MAPPING_COST);
         Some(region.end())
     }
@@ -114,7 +112,7 @@ impl AddressSpace {
     pub fn reserve(
         &self,
         kernel: &mut Kernel,
-        account: &Account,
+        account: &Arc<Account>,
         address: u64,
         length: u64,
         mapping: Mapping,
@@ -128,11 +126,17 @@ impl AddressSpace {
         if start < layout::USER_START || end > layout::MAP_END {
             return Err(Error::BadArgument);
         }
-        account.charge(MAPPING_COST)?;
-        regions
-            .insert(start, length, mapping)
-            .inspect_err(|_| account.release(MAPPING_COST))?;
-        Ok(start)
+        let memory = mapping.memory.clone();
+        memory.hold(kernel, account)?;
+        account
+            .charge(MAPPING_COST)
+            .inspect_err(|_| memory.let_go(kernel, account))?;
+        let inserted = self.regions.get_mut(kernel).insert(start, length, mapping);
+        if inserted.is_err() {
+            memory.let_go(kernel, account);
+            account.release(MAPPING_COST);
+        }
+        inserted.map(|()| start)
     }
 }
 

@@ -2,10 +2,14 @@
 
 use alloc::{sync::Arc, vec::Vec};
 use spillway_abi::{Error, PAGE_SIZE};
-use spillway_kernel_core::frames::Extent;
+use spillway_kernel_core::{frames::Extent, holders::Holders};
 use x86_64::PhysAddr;
 
-use crate::memory::{account::Account, direct, frames};
+use crate::{
+    kernel::Kernel,
+    memory::{account::Account, direct, frames},
+    sync::Locked,
+};
 
 /// Pages that can be mapped, read and written through handles. Freed with the last reference,
 /// which a mapping holds until every core has forgotten it.
@@ -13,8 +17,8 @@ use crate::memory::{account::Account, direct, frames};
 pub struct Memory {
     extents: Vec<Extent>,
     bytes: u64,
-    /// Who pays; nobody for a boot module, whose frames are never freed.
-    account: Option<Arc<Account>>,
+    /// Who holds it and who pays; nobody for a boot module, whose frames are never freed.
+    holders: Option<Locked<Holders<Arc<Account>>>>,
 }
 
 impl Memory {
@@ -24,10 +28,11 @@ impl Memory {
     /// No pages yet, charged for `bytes` already.
     pub fn empty(account: Arc<Account>, bytes: u64) -> Result<Self, Error> {
         account.charge(bytes)?;
+        let holders = Some(Locked::new(Holders::new(account)));
         Ok(Self {
             extents: Vec::new(),
             bytes,
-            account: Some(account),
+            holders,
         })
     }
 
@@ -41,7 +46,26 @@ impl Memory {
         Self {
             extents: alloc::vec![extent],
             bytes: count * PAGE_SIZE,
-            account: None,
+            holders: None,
+        }
+    }
+
+    /// A handle or a mapping of that account's process holds it. [`Error::OutOfMemory`].
+    pub fn hold(&self, kernel: &mut Kernel, account: &Arc<Account>) -> Result<(), Error> {
+        match &self.holders {
+            Some(holders) => holders.get_mut(kernel).add(account),
+            None => Ok(()),
+        }
+    }
+
+    /// A handle or a mapping of that account's process lets go. If it paid and others hold the
+    /// pages, one of them pays now.
+    pub fn let_go(&self, kernel: &mut Kernel, account: &Arc<Account>) {
+        if let Some(holders) = &self.holders
+            && let Some(before) = holders.get_mut(kernel).remove(account)
+        {
+            holders.get(kernel).payer().take_over(self.bytes);
+            before.release(self.bytes);
         }
     }
 
@@ -113,8 +137,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Some(account) = &self.account {
-            account.release(self.bytes);
+        if let Some(holders) = &mut self.holders {
+            holders.get_alone().payer().release(self.bytes);
             self.extents.iter().for_each(|&extent| frames::free(extent));
         }
     }

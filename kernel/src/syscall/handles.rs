@@ -84,13 +84,15 @@ pub fn insert(
         Object::Process(process) if !Arc::ptr_eq(process, holder) => Some(process.clone()),
         _ => None,
     };
-    let handle = holder
-        .state
-        .get_mut(kernel)
-        .handles
-        .insert(object, rights)?;
-    if let Some(process) = outside {
-        process.state.get_mut(kernel).outside_handles += 1;
+    let memory = object.memory().ok().cloned();
+    if let Some(memory) = &memory {
+        memory.hold(kernel, &holder.account)?;
     }
-    Ok(handle)
+    let inserted = holder.state.get_mut(kernel).handles.insert(object, rights);
+    match (&inserted, outside, memory) {
+        (Ok(_), Some(process), _) => process.state.get_mut(kernel).outside_handles += 1,
+        (Err(_), _, Some(memory)) => memory.let_go(kernel, &holder.account),
+        _ => {}
+    }
+    inserted
 }

@@ -9,6 +9,7 @@ use crate::{
     kernel::Guard,
     memory::frames,
     object::{MEMORY_RIGHTS, Memory, Object, Process, Thread},
+    syscall::insert,
 };
 
 /// Pages per step: as many as a large page has.
@@ -92,7 +93,6 @@ impl CreateMemory {
 
     fn finish(self, guard: &mut Guard, thread: &Arc<Thread>) -> Result<u64, Error> {
         let object = Object::Memory(Arc::new(self.memory));
-        let handles = &mut thread.process.state.get_mut(guard).handles;
-        Ok(handles.insert(object, MEMORY_RIGHTS)?.raw() as u64)
+        Ok(insert(guard, &thread.process, object, MEMORY_RIGHTS)?.raw() as u64)
     }
 }

@@ -107,7 +107,7 @@ impl Teardown {
             let Some(region) = self.process.space.regions.get_mut(guard).pop_any() else {
                 return true;
             };
-            drop(region);
+            region.value.memory.let_go(guard, &self.process.account);
         }
         false
     }
@@ -155,8 +155,10 @@ pub fn announce(kernel: &mut Kernel, process: &Arc<Process>) {
 /// Lets go of an object that a handle of `holder` led to. A process that has no thread and that
 /// nobody else can reach to give it one becomes an orphan, to be taken apart by a teardown.
 pub fn close(kernel: &mut Kernel, holder: &Arc<Process>, object: Object) {
-    let Object::Process(process) = &object else {
-        return;
+    let process = match &object {
+        Object::Process(process) => process,
+        Object::Memory(memory) => return memory.let_go(kernel, &holder.account),
+        _ => return,
     };
     if Arc::ptr_eq(process, holder) {
         return;
