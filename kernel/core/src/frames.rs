@@ -9,7 +9,8 @@
 //! extent costs a few instructions per block and word that it covers. Only
 //! [`FrameAllocator::allocate_run`] searches: first in a few blocks of the lists, where a short run
 //! is usually found; then, and for long runs or those that must lie low, from the lowest frame
-//! upwards, at a step for each full block and for each word of the others.
+//! upwards, at a step for each full block and for each run of free frames that is
+//! too short.
 //!
 //! Lists are last in, first out, and boot adds memory upwards: ordinary memory is taken from the
 //! top, and the low addresses that some devices are confined to are used up last.
@@ -20,8 +21,8 @@
 
 mod block;
 
-pub use block::{Block, FRAMES_PER_BLOCK};
-use block::{WHOLE_COUNT, WORDS, masks};
+use block::WHOLE;
+pub use block::{Block, FRAMES_PER_BLOCK, FreeError};
 
 /// The most whole blocks that one call takes, so that it stays short.
 const MOST_BLOCKS: usize = 64;
@@ -61,38 +62,19 @@ impl Extent {
     }
 }
 
-/// Why frames were not taken back. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreeError {
-    /// A frame was never added to this allocator.
-    Foreign,
-    /// A frame is free already.
-    AlreadyFree,
-}
-
-impl core::fmt::Display for FreeError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Foreign => "a frame is not memory of this allocator",
-            Self::AlreadyFree => "a frame is free already",
-        })
-    }
-}
-
-impl core::error::Error for FreeError {}
-
-/// Blocks with some, but not all, frames free.
-const PARTIAL: usize = 0;
 /// Blocks with all frames free.
-const WHOLE: usize = 1;
+const WHOLE_LIST: usize = 0;
+/// Blocks with some, but not all, frames free.
+const PARTIAL_LIST: usize = 1;
+/// Blocks without a free frame are on no list.
+const NO_LIST: usize = 2;
 
 /// The list for a block with so many free frames.
-#[inline]
-fn list_for(count: u16) -> Option<usize> {
+fn list_for(count: u16) -> usize {
     match count {
-        0 => None,
-        WHOLE_COUNT => Some(WHOLE),
-        _ => Some(PARTIAL),
+        0 => NO_LIST,
+        WHOLE => WHOLE_LIST,
+        _ => PARTIAL_LIST,
     }
 }
 
@@ -129,53 +111,17 @@ impl<'a> FrameAllocator<'a> {
         let start = extent.start.min(limit);
         let count = extent.count.min(limit - start);
         for (index, first, count) in (Extent { start, count }).pieces() {
-            self.add_piece(index, first, count);
+            self.change(index, |block| block.add(first, count));
         }
         self.free - before
-    }
-
-    fn add_piece(&mut self, index: usize, first: u32, count: u32) {
-        let block = &mut self.blocks[index];
-        let before = block.count;
-        if count == WHOLE_COUNT as u32 && block.ours == [0; WORDS] {
-            block.ours = [!0; WORDS];
-            block.free = [!0; WORDS];
-            block.words = !0;
-            block.count = WHOLE_COUNT;
-        } else {
-            for (word, mask) in masks(first, count) {
-                let new = mask & !block.ours[word];
-                block.ours[word] |= new;
-                block.free[word] |= new;
-                block.words |= u8::from(new != 0) << word;
-                block.count += new.count_ones() as u16;
-            }
-        }
-        let after = block.count;
-        self.free += u64::from(after - before);
-        self.relink(index, before, after);
     }
 
     /// Takes one frame.
     #[inline]
     pub fn allocate(&mut self) -> Option<u64> {
-        let index = self.head(PARTIAL).or_else(|| self.head(WHOLE))?;
-        let block = &mut self.blocks[index];
-        let word = (block.words.trailing_zeros() & 7) as usize;
-        let bits = block.free[word];
-        let rest = bits & bits.wrapping_sub(1);
-        block.free[word] = rest;
-        if rest == 0 {
-            block.words &= block.words.wrapping_sub(1);
-        }
-        let before = block.count;
-        block.count = before.wrapping_sub(1);
-        self.free -= 1;
-        if before == WHOLE_COUNT || before == 1 {
-            self.relink(index, before, before - 1);
-        }
-        let frame = index * FRAMES_PER_BLOCK as usize + word * 64 + bits.trailing_zeros() as usize;
-        Some(frame as u64)
+        let index = self.head(PARTIAL_LIST).or_else(|| self.head(WHOLE_LIST))?;
+        let frame = self.change(index, Block::take_first);
+        Some(index as u64 * FRAMES_PER_BLOCK + u64::from(frame))
     }
 
     /// Takes between 1 and `most` frames that follow each other: as many as can be had without
@@ -185,15 +131,19 @@ impl<'a> FrameAllocator<'a> {
         if most == 0 {
             return None;
         }
-        let whole = self.head(WHOLE);
+        let whole = self.head(WHOLE_LIST);
         if most >= FRAMES_PER_BLOCK
             && let Some(index) = whole
         {
             return Some(self.take_whole_blocks(index, (most / FRAMES_PER_BLOCK) as usize));
         }
-        let index = self.head(PARTIAL).or(whole)?;
-        let (first, count) = self.blocks[index].first_run(most.min(FRAMES_PER_BLOCK) as u32);
-        self.take(index, first, count);
+        let index = self.head(PARTIAL_LIST).or(whole)?;
+        let most = most.min(FRAMES_PER_BLOCK) as u32;
+        let (first, count) = self.change(index, |block| {
+            let (first, count) = block.first_run(most);
+            block.take(first, count);
+            (first, count)
+        });
         Some(Extent {
             start: index as u64 * FRAMES_PER_BLOCK + u64::from(first),
             count: u64::from(count),
@@ -205,7 +155,7 @@ impl<'a> FrameAllocator<'a> {
         let most = most.min(MOST_BLOCKS);
         let is_whole = |index: usize| {
             let block = self.blocks.get(index);
-            block.is_some_and(|block| block.count == WHOLE_COUNT)
+            block.is_some_and(|block| block.count == WHOLE)
         };
         let (mut first, mut end) = (index, index + 1);
         while end - first < most {
@@ -218,7 +168,7 @@ impl<'a> FrameAllocator<'a> {
             }
         }
         for index in first..end {
-            self.take(index, 0, WHOLE_COUNT.into());
+            self.change(index, |block| block.take(0, WHOLE.into()));
         }
         Extent {
             start: first as u64 * FRAMES_PER_BLOCK,
@@ -248,111 +198,110 @@ impl<'a> FrameAllocator<'a> {
         let start = nearby.or_else(|| self.find_run(count, align, 0, end))?;
         let run = Extent { start, count };
         for (index, first, count) in run.pieces() {
-            self.take(index, first, count);
+            self.change(index, |block| block.take(first, count));
         }
         Some(run)
     }
 
     /// Finds a run in one of the first partial blocks, or in the first whole one.
     fn find_nearby(&self, count: u64, align: u64) -> Option<u64> {
-        let partial = core::iter::successors(self.head(PARTIAL), |&index| {
+        let partial = core::iter::successors(self.head(PARTIAL_LIST), |&index| {
             (self.blocks[index].next as usize).checked_sub(1)
         });
-        partial
-            .take(MOST_NEARBY)
-            .chain(self.head(WHOLE))
-            .find_map(|index| {
-                let start = index as u64 * FRAMES_PER_BLOCK;
-                self.find_run(count, align, start, start + FRAMES_PER_BLOCK)
-            })
+        let mut blocks = partial.take(MOST_NEARBY).chain(self.head(WHOLE_LIST));
+        blocks.find_map(|index| {
+            let start = index as u64 * FRAMES_PER_BLOCK;
+            self.find_run(count, align, start, start + FRAMES_PER_BLOCK)
+        })
     }
 
-    /// The first run of free frames in `from..end`.
+    /// The first run of free frames in `from..end`. Every used frame found moves the search
+    /// behind it; looking for the last one in the way makes that the longest step.
     fn find_run(&self, count: u64, align: u64, from: u64, end: u64) -> Option<u64> {
-        let mut start = self.find(from, end, true);
+        let mut start = from;
         loop {
-            start = start.checked_next_multiple_of(align)?;
+            start = self
+                .next_free(start, end)?
+                .checked_next_multiple_of(align)?;
             let stop = start.checked_add(count).filter(|&stop| stop <= end)?;
-            let used = self.find(start, stop, false);
-            if used == stop {
-                return Some(start);
+            match self.last_used(start, stop) {
+                Some(used) => start = used + 1,
+                None => return Some(start),
             }
-            start = self.find(used, end, true);
         }
     }
 
-    /// The first frame in `from..end` that is free, or is not; `end` if there is none.
-    fn find(&self, from: u64, end: u64, free: bool) -> u64 {
-        let (skip, flip) = if free { (0, 0) } else { (WHOLE_COUNT, !0) };
-        let mut frame = from;
-        while frame < end {
-            let block = &self.blocks[(frame / FRAMES_PER_BLOCK) as usize];
-            if block.count == skip {
-                frame = (frame / FRAMES_PER_BLOCK + 1) * FRAMES_PER_BLOCK;
-                continue;
+    /// The first frame in `from..end` that is free.
+    fn next_free(&self, from: u64, end: u64) -> Option<u64> {
+        let mut from = from;
+        while from < end {
+            let base = from - from % FRAMES_PER_BLOCK;
+            let block = &self.blocks[(from / FRAMES_PER_BLOCK) as usize];
+            if block.count > 0
+                && let Some(frame) = block.next_free((from - base) as u32)
+            {
+                return Some(base + u64::from(frame)).filter(|&frame| frame < end);
             }
-            let bits = block.free[(frame / 64) as usize % WORDS] ^ flip;
-            let rest = bits >> (frame % 64);
-            if rest != 0 {
-                return (frame + u64::from(rest.trailing_zeros())).min(end);
-            }
-            frame = (frame / 64 + 1) * 64;
+            from = base + FRAMES_PER_BLOCK;
         }
-        end
+        None
     }
 
-    /// Takes frames of one block that are known to be free.
-    fn take(&mut self, index: usize, first: u32, count: u32) {
-        let block = &mut self.blocks[index];
-        let before = block.count;
-        if count == WHOLE_COUNT as u32 {
-            block.free = [0; WORDS];
-            block.words = 0;
-        } else {
-            for (word, mask) in masks(first, count) {
-                debug_assert_eq!(block.free[word] & mask, mask, "a frame is given out twice");
-                block.free[word] &= !mask;
-                if block.free[word] == 0 {
-                    block.words &= !(1 << word);
-                }
+    /// The last frame in `from..end` that is not free.
+    fn last_used(&self, from: u64, end: u64) -> Option<u64> {
+        let mut end = end;
+        while end > from {
+            let last = end - 1;
+            let base = last - last % FRAMES_PER_BLOCK;
+            let block = &self.blocks[(last / FRAMES_PER_BLOCK) as usize];
+            let first = from.saturating_sub(base);
+            if block.count < WHOLE
+                && let Some(frame) = block.last_used(first as u32, (last - base) as u32)
+            {
+                return Some(base + u64::from(frame));
             }
+            end = base;
         }
-        let after = before - count as u16;
-        block.count = after;
-        self.free -= u64::from(count);
-        self.relink(index, before, after);
+        None
     }
 
     /// Takes frames back. An empty extent is fine and does nothing.
     ///
     /// Fails, and changes nothing, if a frame was never added or is free already.
     pub fn free(&mut self, extent: Extent) -> Result<(), FreeError> {
+        let Extent { start, count } = extent;
+        let first = (start % FRAMES_PER_BLOCK) as u32;
+        if count > FRAMES_PER_BLOCK - u64::from(first) {
+            return self.free_across_blocks(extent);
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let index = (start / FRAMES_PER_BLOCK) as usize;
+        let block = self.blocks.get(index).ok_or(FreeError::Foreign)?;
+        if count == 1 {
+            // By far the most frequent case, at a third of the instructions.
+            block.check_used_one(first)?;
+            self.change(index, |block| block.put_back_one(first));
+        } else {
+            block.check_used(first, count as u32)?;
+            self.change(index, |block| block.put_back(first, count as u32));
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn free_across_blocks(&mut self, extent: Extent) -> Result<(), FreeError> {
         if extent.start.checked_add(extent.count).is_none() {
             return Err(FreeError::Foreign);
         }
         for (index, first, count) in extent.pieces() {
             let block = self.blocks.get(index).ok_or(FreeError::Foreign)?;
-            for (word, mask) in masks(first, count) {
-                if block.ours[word] & mask != mask {
-                    return Err(FreeError::Foreign);
-                }
-                if block.free[word] & mask != 0 {
-                    return Err(FreeError::AlreadyFree);
-                }
-            }
+            block.check_used(first, count)?;
         }
         for (index, first, count) in extent.pieces() {
-            let block = &mut self.blocks[index];
-            for (word, mask) in masks(first, count) {
-                block.free[word] |= mask;
-                block.words |= 1 << word;
-            }
-            let before = block.count;
-            block.count = before + count as u16;
-            let after = block.count;
-            self.relink(index, before, after);
+            self.change(index, |block| block.put_back(first, count));
         }
-        self.free += extent.count;
         Ok(())
     }
 
@@ -372,18 +321,31 @@ impl<'a> FrameAllocator<'a> {
         (self.heads[list] as usize).checked_sub(1)
     }
 
-    /// Moves a block to the list for its new count of free frames.
+    /// Changes a block, keeps the sum of free frames, and moves the block to the list where it
+    /// belongs now.
     #[inline]
-    fn relink(&mut self, index: usize, before: u16, after: u16) {
-        let (from, to) = (list_for(before), list_for(after));
+    fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut Block) -> R) -> R {
+        let block = &mut self.blocks[index];
+        let before = block.count;
+        let result = change(block);
+        let after = block.count;
+        self.free = self.free + u64::from(after) - u64::from(before);
+        if !(1..WHOLE).contains(&before) || !(1..WHOLE).contains(&after) {
+            self.move_block(index, list_for(before), list_for(after));
+        }
+        result
+    }
+
+    #[inline(never)]
+    fn move_block(&mut self, index: usize, from: usize, to: usize) {
         if from == to {
             return;
         }
-        if let Some(list) = from {
-            self.unlink(list, index);
+        if from != NO_LIST {
+            self.unlink(from, index);
         }
-        if let Some(list) = to {
-            self.link(list, index);
+        if to != NO_LIST {
+            self.link(to, index);
         }
     }
 
