@@ -4,6 +4,7 @@ mod guest_suite;
 mod host;
 mod loader;
 mod protocol;
+mod red_zone;
 mod statics;
 mod tally;
 
