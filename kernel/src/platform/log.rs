@@ -5,9 +5,10 @@
 //! [    0.001240 c1 hello] text of the program `hello`
 //! ```
 //!
-//! A line is put together on the stack, then stamped and written under one lock: the lines of cores
-//! do not mix, and their times never go back. The lock is the last in the lock order: whoever holds it only copies bytes and talks
-//! to the serial port. The last 64 KiB stay readable in memory ([`read`]).
+//! A line is put together on the stack, then stamped and written under one lock: the lines of
+//! cores do not mix, and their times never go back. The lock is the last in the lock order:
+//! whoever holds it only copies bytes and talks to the serial port. The last 64 KiB stay readable
+//! in memory ([`read`]).
 
 use core::{
     fmt::{self, Write},
