@@ -23,8 +23,8 @@ pub fn loader() -> Range<u64> {
 }
 
 /// Leaves the identity map no more rights than the hand-over needs: nothing but the loader's
-/// 2 MiB is executable, and where the kernel's text and read-only data lie nothing is writable.
-/// Takes effect with the next load of `cr3`.
+/// 2 MiB is executable, and in the 2 MiB blocks with the kernel's text and read-only data nothing
+/// is writable. It may take effect at once: the loader must not write there any more.
 pub fn restrict(read_only: impl Iterator<Item = Range<u64>>, features: Features) {
     let (pointers, directories) = (&raw mut identity_pointers, &raw mut identity_directories);
     // SAFETY: the tables are the loader's own data, one processor runs, and these are the only

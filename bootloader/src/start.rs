@@ -67,7 +67,6 @@ fn start_kernel(
     find(image::MANIFEST)?;
     let kernel = Kernel::load(kernel_file.content, &mut map)?;
     let features = features::detect();
-    identity::restrict(kernel.read_only(), features);
     let (info_address, info) = kernel::allocate_boot_info(&mut map)?;
     info.page_table = kernel.map(&mut map, features, identity::pointers())?;
 
@@ -84,6 +83,9 @@ fn start_kernel(
         info.module_count,
         kernel.entry
     ));
+    // Last, because all writes go through the identity map: page tables and the BootInfo may lie
+    // in the same 2 MiB as the kernel's text.
+    identity::restrict(kernel.read_only(), features);
     // SAFETY: `page_table` maps the loader's text and stack where they are, and the kernel's
     // segments, the entry among them, with their rights; the BootInfo is complete, validated and
     // in the direct map.
