@@ -1,7 +1,30 @@
-//! To come.
+//! What the kernel promises to programs, checked by a program.
+//!
+//! Without arguments every test runs; an argument runs those whose name contains it; `soak` makes
+//! the long campaigns long. The program also plays the victims of its own tests: started as
+//! `victim KIND`, it does one thing that it should not get away with ([`victims`]).
+//!
+//! The log has `tests N`, a line per test, and `tests done`; the exit code is 0 if all passed.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+mod child;
+mod harness;
+mod raw;
+mod tests;
+mod vectors;
+mod victims;
+
+use driver_sdk::prelude::*;
+
 driver_sdk::main!(main);
 
-fn main() {}
+fn main() -> i32 {
+    let mut arguments = arguments();
+    match (arguments.next(), arguments.next()) {
+        (Some("victim"), Some(kind)) => victims::play(kind, arguments.next().unwrap_or("")),
+        (filter, _) => harness::run(tests::ALL, filter.filter(|&word| word != "soak")),
+    }
+}

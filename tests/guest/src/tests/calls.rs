@@ -1,0 +1,135 @@
+//! Calls, operations, kinds and keys that do not exist.
+
+use driver_sdk::{
+    abi::{
+        Call,
+        call::{CALL_COUNT, Operation},
+        object::{CreateKind, MEMORY_CONTIGUOUS},
+    },
+    prelude::*,
+};
+
+use crate::{
+    harness::{Outcome, equal, tests},
+    raw,
+};
+
+tests![
+    a_call_number_that_does_not_exist_is_told,
+    an_operation_that_an_object_does_not_know_is_told,
+    a_key_or_kind_that_does_not_exist_is_told,
+    an_object_of_another_kind_is_told,
+];
+
+fn a_call_number_that_does_not_exist_is_told() -> Outcome {
+    for number in [
+        CALL_COUNT,
+        CALL_COUNT + 1,
+        255,
+        1 << 31,
+        1 << 32,
+        1 << 63,
+        u64::MAX,
+    ] {
+        let answer = raw::call_number(number, [u64::MAX; 6]);
+        equal!(answer, Err(Error::UnknownCall), "call {number:#x}");
+    }
+    // The upper half of the register counts: this is not `Version`.
+    equal!(
+        raw::call_number(1 << 32 | Call::Version as u64, [0; 6]),
+        Err(Error::UnknownCall)
+    );
+    Ok(())
+}
+
+fn an_operation_that_an_object_does_not_know_is_told() -> Outcome {
+    let memory = Memory::new(4096)?;
+    let counters = own_process().counters()?;
+    let process = own_process().handle();
+    let unknown = |object, operation| raw::do_io(object, operation, [0; 4]);
+    use Operation::{Create, Destroy, GetMeta, Open, Read, SetMeta, Share, Write};
+    for operation in [Open, Create, Destroy, SetMeta, Share] {
+        let answer = unknown(memory.handle(), operation);
+        equal!(
+            answer,
+            Err(Error::BadOperation),
+            "{operation:?} of a Memory"
+        );
+    }
+    for operation in [Open, Create, Destroy, Write, GetMeta, SetMeta, Share] {
+        let answer = unknown(counters.handle(), operation);
+        equal!(
+            answer,
+            Err(Error::BadOperation),
+            "{operation:?} of Counters"
+        );
+    }
+    for operation in [Open, Read, Write, SetMeta, Share] {
+        let answer = unknown(process, operation);
+        equal!(
+            answer,
+            Err(Error::BadOperation),
+            "{operation:?} of a Process"
+        );
+    }
+    for number in [8, 9, 1 << 32, u64::MAX] {
+        let answer = raw::call(
+            Call::DoIo,
+            [memory.handle().raw().into(), number, 0, 0, 0, 0],
+        );
+        equal!(answer, Err(Error::BadOperation), "operation {number:#x}");
+    }
+    Ok(())
+}
+
+fn a_key_or_kind_that_does_not_exist_is_told() -> Outcome {
+    let process = own_process().handle();
+    let memory = Memory::new(4096)?;
+    for number in [0, 5, 99, 1 << 32 | CreateKind::Memory as u64, u64::MAX] {
+        let answer = raw::do_io(process, Operation::Create, [number, 4096, 0, 0]);
+        equal!(answer, Err(Error::BadOperation), "kind {number:#x}");
+    }
+    for number in [0, 99, 1 << 32 | 1, u64::MAX] {
+        for object in [process, memory.handle()] {
+            let answer = raw::do_io(object, Operation::GetMeta, [number, 0, 0, 0]);
+            equal!(answer, Err(Error::BadOperation), "key {number:#x}");
+        }
+    }
+    let flags = MEMORY_CONTIGUOUS | 2;
+    let create = [CreateKind::Memory as u64, 4096, flags, 0];
+    equal!(
+        raw::do_io(process, Operation::Create, create),
+        Err(Error::BadArgument)
+    );
+    Ok(())
+}
+
+fn an_object_of_another_kind_is_told() -> Outcome {
+    let memory = Memory::new(4096)?;
+    let counters = own_process().counters()?;
+    let process = own_process().handle().raw().into();
+    let (memory, counters) = (memory.handle().raw().into(), counters.handle().raw().into());
+    let read = Rights::READ.bits().into();
+    let map = |process, memory| raw::call(Call::Map, [process, memory, 0, 0, 4096, read]);
+    equal!(
+        map(process, counters),
+        Err(Error::WrongObject),
+        "map of Counters"
+    );
+    equal!(
+        map(memory, memory),
+        Err(Error::WrongObject),
+        "map into a Memory"
+    );
+    let unmap = raw::call(Call::Unmap, [memory, 0x1000_0000, 4096, 0, 0, 0]);
+    equal!(unmap, Err(Error::WrongObject), "unmap from a Memory");
+    let wait = raw::call(Call::Wait, [memory, 0, 0, 0, 0, 0]);
+    equal!(wait, Err(Error::WrongObject), "wait for a Memory");
+    let duplicate = raw::call(Call::Duplicate, [memory, read, counters, 0, 0, 0]);
+    equal!(
+        duplicate,
+        Err(Error::WrongObject),
+        "duplicate into Counters"
+    );
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The log and the counters.
+
+use driver_sdk::{
+    abi::{
+        call::Operation, counters::Counter, limits::MAX_LOG_WRITE, object::ClockMeta,
+        startup as names,
+    },
+    prelude::*,
+    rt::syscall,
+};
+
+use crate::{
+    child::Shared,
+    harness::{Outcome, check, equal, tests},
+    raw,
+};
+
+tests![
+    a_log_text_has_a_longest_length,
+    a_log_text_may_be_any_bytes,
+    a_long_line_is_printed_in_parts,
+    counters_count_what_this_process_does,
+    counters_are_read_whole_or_in_part,
+    the_clock_agrees_with_the_time_page,
+];
+
+fn a_log_text_has_a_longest_length() -> Outcome {
+    let log = object::<Log>(names::LOG).ok_or("the manifest grants `log`")?;
+    let text = [b'.'; MAX_LOG_WRITE as usize + 1];
+    equal!(log.write(&text[1..]), Ok(()));
+    equal!(log.write(&text), Err(Error::TooLong));
+    let endless = [0, text.as_ptr() as u64, u64::MAX, 0];
+    equal!(
+        raw::do_io(log.handle(), Operation::Write, endless),
+        Err(Error::TooLong)
+    );
+    equal!(log.write(&[]), Ok(()));
+    Ok(())
+}
+
+fn a_log_text_may_be_any_bytes() -> Outcome {
+    let log = object::<Log>(names::LOG).ok_or("the manifest grants `log`")?;
+    equal!(log.write(b"not UTF-8: \xff\xfe\xc3\x28 \x80"), Ok(()));
+    equal!(log.write(b"cut in a character: \xc3"), Ok(()));
+    equal!(
+        log.write(b"control: \x1b[2J \x00 \x07 \r not at the beginning"),
+        Ok(())
+    );
+    equal!(log.write(b"two\nlines"), Ok(()));
+    Ok(())
+}
+
+fn a_long_line_is_printed_in_parts() -> Outcome {
+    println!("{}", "ä long line ".repeat(200));
+    Ok(())
+}
+
+fn counters_count_what_this_process_does() -> Outcome {
+    let counters = own_process().counters()?;
+    let before = counters.snapshot()?;
+    for _ in 0..100 {
+        syscall::version();
+    }
+    let memory = Memory::new(4096)?;
+    memory.write(0, &[1; 4096])?;
+    let after = counters.snapshot()?;
+    let grown = |counter| after.get(counter) - before.get(counter);
+    // The hundred, create, write, and one of the two reads of the counters.
+    equal!(grown(Counter::SystemCalls), 103);
+    check!(
+        grown(Counter::BytesCopied) >= 4096,
+        "{} bytes",
+        grown(Counter::BytesCopied)
+    );
+    check!(grown(Counter::Copies) >= 1);
+    for &counter in Counter::ALL {
+        check!(
+            after.get(counter) >= before.get(counter),
+            "{} went back",
+            counter.name()
+        );
+    }
+    Ok(())
+}
+
+fn counters_are_read_whole_or_in_part() -> Outcome {
+    let system = object::<Counters>(names::COUNTERS).ok_or("the manifest grants `counters`")?;
+    let own = own_process().counters()?;
+    let (all, mine) = (system.snapshot()?, own.snapshot()?);
+    let calls = Counter::SystemCalls;
+    check!(
+        all.get(calls) > mine.get(calls),
+        "the system made fewer calls than this process"
+    );
+    // One word, by its offset.
+    let mut word = [0u64; 1];
+    let offset = 8 * Counter::SystemCalls as u64;
+    let read = |offset, word: &mut [u64; 1]| {
+        raw::do_io(
+            own.handle(),
+            Operation::Read,
+            [offset, word.as_mut_ptr() as u64, 8, 0],
+        )
+    };
+    equal!(read(offset, &mut word), Ok(8));
+    check!(word[0] > mine.get(calls));
+    equal!(
+        read(8 * Counter::ALL.len() as u64, &mut word),
+        Err(Error::OutOfRange)
+    );
+    equal!(read(u64::MAX - 3, &mut word), Err(Error::OutOfRange));
+    let shared = Shared::new()?;
+    let written = raw::do_io(
+        own.handle(),
+        Operation::Write,
+        [0, shared.slots().as_ptr() as u64, 8, 0],
+    );
+    equal!(written, Err(Error::BadOperation));
+    Ok(())
+}
+
+fn the_clock_agrees_with_the_time_page() -> Outcome {
+    let clock = object::<Clock>(names::CLOCK).ok_or("the manifest grants `clock`")?;
+    let before = Instant::now().as_nanoseconds();
+    let now = clock.meta(ClockMeta::Now)?;
+    let after = Instant::now().as_nanoseconds();
+    check!(
+        (before..=after).contains(&now),
+        "{before} ≤ {now} ≤ {after} does not hold"
+    );
+    equal!(
+        clock.meta(ClockMeta::TscFrequency),
+        Ok(time::tsc_frequency())
+    );
+    let entry = clock.meta(ClockMeta::KernelEntryTsc)?;
+    check!(
+        entry < time::entry_tsc(),
+        "the kernel began at {entry}, this program before that"
+    );
+    equal!(
+        raw::do_io(clock.handle(), Operation::GetMeta, [99, 0, 0, 0]),
+        Err(Error::BadOperation)
+    );
+    Ok(())
+}

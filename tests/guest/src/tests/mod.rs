@@ -1,0 +1,40 @@
+//! The tests, by what they are about.
+
+mod calls;
+mod faults;
+mod handles;
+mod heap;
+mod life;
+mod limits;
+mod logs;
+mod memory;
+mod pointers;
+mod rights;
+mod schedule;
+mod start;
+mod sync;
+mod threads;
+mod times;
+mod vector;
+
+use crate::harness::Test;
+
+/// All of them, the simple ones first.
+pub const ALL: &[&[Test]] = &[
+    start::TESTS,
+    logs::TESTS,
+    times::TESTS,
+    heap::TESTS,
+    calls::TESTS,
+    handles::TESTS,
+    rights::TESTS,
+    memory::TESTS,
+    pointers::TESTS,
+    threads::TESTS,
+    sync::TESTS,
+    schedule::TESTS,
+    vector::TESTS,
+    faults::TESTS,
+    limits::TESTS,
+    life::TESTS,
+];

@@ -1,0 +1,135 @@
+//! Victims that take until they are told that it is enough. They return 0 if they were told the
+//! right thing, at the right moment, and can go on afterwards.
+
+use alloc::vec::Vec;
+
+use driver_sdk::{
+    abi::{
+        limits::Limits,
+        object::{PROCESS_NAME_LENGTH, ProcessArguments, ProcessMeta},
+    },
+    prelude::*,
+};
+
+/// Memory objects until the limit; then one given back makes room for one.
+pub fn memory() -> i32 {
+    const PART: u64 = 256 << 10;
+    let meta = |key| own_process().meta(key).unwrap_or(0);
+    let mut parts = Vec::with_capacity(64);
+    let refused = loop {
+        match Memory::new(PART) {
+            Ok(memory) => parts.push(memory),
+            Err(error) => break error,
+        }
+    };
+    let (used, limit) = (
+        meta(ProcessMeta::MemoryUsed),
+        meta(ProcessMeta::MemoryLimit),
+    );
+    let told = refused == Error::LimitReached;
+    // Not told before it was true, and never beyond the limit.
+    let fair = used <= limit && used + PART + (64 << 10) > limit;
+    parts.pop();
+    let room_again = Memory::new(PART).is_ok();
+    println!(
+        "memory: {refused}; {used} of {limit} in {} parts, then {room_again}",
+        parts.len()
+    );
+    i32::from(!(told && fair && room_again))
+}
+
+/// The heap until the allocator gives up, which is a panic.
+pub fn heap() -> i32 {
+    let mut parts = Vec::new();
+    loop {
+        parts.push(alloc::vec![1u8; 100_000]);
+    }
+}
+
+/// Handles until the limit; the limit counts all of them, and one closed makes room for one.
+pub fn handles() -> i32 {
+    let limit: u64 = arguments()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    let memory = Memory::new(4096).expect("there is room for a page");
+    let mut copies = Vec::with_capacity(limit as usize);
+    let refused = loop {
+        match memory.duplicate(Rights::READ | Rights::DUPLICATE) {
+            Ok(copy) => copies.push(copy),
+            Err(error) => break error,
+        }
+    };
+    let used = own_process().meta(ProcessMeta::HandlesUsed).unwrap_or(0);
+    copies.pop();
+    let room_again = memory.duplicate(Rights::READ).is_ok();
+    println!("handles: {refused}; {used} of {limit}, then {room_again}");
+    i32::from(!(refused == Error::LimitReached && used == limit && room_again))
+}
+
+/// Threads until the limit, which counts the first one too.
+pub fn threads() -> i32 {
+    let limit: u64 = arguments()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    static GATE: Semaphore = Semaphore::new(0);
+    let mut handles = Vec::new();
+    let refused = loop {
+        match thread::Builder::new()
+            .stack_size(4096 * 2)
+            .spawn(|| GATE.acquire())
+        {
+            Ok(handle) => handles.push(handle),
+            Err(error) => break error,
+        }
+    };
+    let used = own_process().meta(ProcessMeta::ThreadsUsed).unwrap_or(0);
+    GATE.release(handles.len() as u32);
+    handles.into_iter().for_each(thread::JoinHandle::join);
+    let room_again = thread::Builder::new()
+        .spawn(|| ())
+        .map(thread::JoinHandle::join)
+        .is_ok();
+    println!("threads: {refused}; {used} of {limit}, then {room_again}");
+    i32::from(!(refused == Error::LimitReached && used == limit && room_again))
+}
+
+/// Child processes until the limit; a child that is given back makes room for one.
+pub fn processes() -> i32 {
+    let limit: u64 = arguments()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    let child = ProcessArguments {
+        name: [0; PROCESS_NAME_LENGTH],
+        limits: Limits {
+            memory: 64 << 10,
+            ..Limits::DEFAULT
+        },
+        affinity: 0,
+        max_priority: 1,
+        reserved: 0,
+    };
+    let mut children = Vec::new();
+    let refused = loop {
+        match own_process().create_process(&child) {
+            Ok(child) => children.push(child),
+            Err(error) => break error,
+        }
+    };
+    let used = own_process().meta(ProcessMeta::ProcessesUsed).unwrap_or(0);
+    let ended = children.pop().is_some_and(|child| {
+        child.kill(3).is_ok() && child.wait(Deadline::NEVER) == Ok(ExitStatus::Killed(3))
+    });
+    let again = own_process().create_process(&child);
+    println!(
+        "processes: {refused}; {used} of {limit}, then {}",
+        again.is_ok()
+    );
+    // The rest is ended by the kernel or lives on without a thread; either way it must not leak.
+    for child in children.iter().chain(&again) {
+        let _ = child.kill(0);
+    }
+    i32::from(!(refused == Error::LimitReached && used == limit && ended && again.is_ok()))
+}

@@ -1,0 +1,38 @@
+//! What the victims do. Each kind is one act; most should not survive it.
+
+pub mod fault;
+mod limit;
+mod run;
+
+use driver_sdk::prelude::*;
+
+/// Does what the kind says; returns the exit code if that comes to an end.
+pub fn play(kind: &str, argument: &str) -> i32 {
+    let number = || argument.parse().unwrap_or(0);
+    match kind {
+        "exit" => argument.parse().unwrap_or(-1),
+        "panic" => panic!("as asked"),
+        "arguments" => run::arguments_are_as_given(),
+        "sleep" => run::sleep_for_ever(),
+        "spin" => run::spin_for_ever(number()),
+        "secret-yield" => run::yield_with_a_secret(),
+        "secret-spin" => run::spin_with_a_secret(),
+        "entry-tsc" => run::tell_entry_tsc(),
+        "leave-all" => run::leave_everything_open(),
+        "main-ends-first" => run::end_while_threads_run(),
+        "last-thread" => run::end_by_the_last_thread(),
+        "unmap-under-reader" => run::unmap_under_reader(),
+        "memory-limit" => limit::memory(),
+        "heap-limit" => limit::heap(),
+        "handle-limit" => limit::handles(),
+        "thread-limit" => limit::threads(),
+        "process-limit" => limit::processes(),
+        kind => match fault::provoke(kind) {
+            true => 0,
+            false => {
+                println!("there is no victim `{kind}`");
+                99
+            }
+        },
+    }
+}
