@@ -136,7 +136,7 @@ impl<'a> Program<'a> {
                 };
             } else {
                 let memory = Memory::charged_to(child, length)?;
-                write_all(&memory, segment.content(self.bytes()))?;
+                memory.write_all(0, segment.content(self.bytes()))?;
                 // SAFETY: another address space.
                 unsafe { child.map(&memory, pages.start, 0, length, access)? };
             }
@@ -150,17 +150,6 @@ fn access_of(segment: &Segment) -> Rights {
     access.set(Rights::WRITE, segment.flags.is_writable());
     access.set(Rights::EXECUTE, segment.flags.is_executable());
     access
-}
-
-fn write_all(memory: &Memory, bytes: &[u8]) -> Result<(), Error> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match memory.write(done as u64, &bytes[done..])? {
-            0 => return Err(Error::OutOfRange),
-            count => done += count,
-        }
-    }
-    Ok(())
 }
 
 /// A process to be started, and everything that it is given: nothing but what is said here, and
@@ -272,7 +261,7 @@ impl<'a> Command<'a> {
         let memory = trying("create its stack", Memory::charged_to(child, length))?;
         trying(
             "write its startup block",
-            memory.write(stack_length, &block),
+            memory.write_all(stack_length, &block),
         )?;
         // Two mappings, so that the stack has an unmapped page on both sides and the block
         // cannot be overwritten.

@@ -69,7 +69,8 @@ impl Memory {
         }
     }
 
-    /// Copies bytes from `offset` into `buffer`; returns how many.
+    /// Copies bytes from `offset` into `buffer`; returns how many. The kernel may stop before the
+    /// buffer is full.
     ///
     /// # Errors
     ///
@@ -80,7 +81,8 @@ impl Memory {
         unsafe { syscall::do_io(self.handle(), Operation::Read, arguments) }.map(|n| n as usize)
     }
 
-    /// Copies bytes from `buffer` to `offset`; returns how many.
+    /// Copies bytes from `buffer` to `offset`; returns how many. The kernel may stop before the
+    /// buffer's end.
     ///
     /// # Errors
     ///
@@ -89,6 +91,22 @@ impl Memory {
         let arguments = [offset, buffer.as_ptr() as u64, buffer.len() as u64, 0];
         // SAFETY: the buffer is only read. Who maps this memory has promised to expect writes.
         unsafe { syscall::do_io(self.handle(), Operation::Write, arguments) }.map(|n| n as usize)
+    }
+
+    /// Copies all of `buffer` to `offset`, in as many steps as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::write`].
+    pub fn write_all(&self, offset: u64, buffer: &[u8]) -> Result<(), Error> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.write(offset + done as u64, &buffer[done..])? {
+                0 => return Err(Error::OutOfRange),
+                count => done += count,
+            }
+        }
+        Ok(())
     }
 
     /// A copy of everything.

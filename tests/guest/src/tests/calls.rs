@@ -1,8 +1,10 @@
 //! Calls, operations, kinds and keys that do not exist.
 
+use core::time::Duration;
+
 use driver_sdk::{
     abi::{
-        Call,
+        Call, Handle,
         call::{CALL_COUNT, Operation},
         object::{CreateKind, MEMORY_CONTIGUOUS},
     },
@@ -10,7 +12,7 @@ use driver_sdk::{
 };
 
 use crate::{
-    harness::{Outcome, equal, tests},
+    harness::{Outcome, check, equal, tests},
     raw,
 };
 
@@ -104,32 +106,45 @@ fn a_key_or_kind_that_does_not_exist_is_told() -> Outcome {
     Ok(())
 }
 
+/// A handle of a wrong kind mostly lacks the right, too; either is a true answer. A thread's
+/// handle has the right that a process's needs.
 fn an_object_of_another_kind_is_told() -> Outcome {
     let memory = Memory::new(4096)?;
     let counters = own_process().counters()?;
-    let process = own_process().handle().raw().into();
-    let (memory, counters) = (memory.handle().raw().into(), counters.handle().raw().into());
+    let sleeper = thread::spawn(|| thread::sleep(Duration::from_millis(1)));
+    let raw = |handle: Handle| u64::from(handle.raw());
+    let thread = raw(sleeper.thread().handle());
+    let process = raw(own_process().handle());
+    let (memory, counters) = (raw(memory.handle()), raw(counters.handle()));
     let read = Rights::READ.bits().into();
-    let map = |process, memory| raw::call(Call::Map, [process, memory, 0, 0, 4096, read]);
-    equal!(
-        map(process, counters),
-        Err(Error::WrongObject),
-        "map of Counters"
-    );
-    equal!(
-        map(memory, memory),
-        Err(Error::WrongObject),
-        "map into a Memory"
-    );
-    let unmap = raw::call(Call::Unmap, [memory, 0x1000_0000, 4096, 0, 0, 0]);
-    equal!(unmap, Err(Error::WrongObject), "unmap from a Memory");
-    let wait = raw::call(Call::Wait, [memory, 0, 0, 0, 0, 0]);
-    equal!(wait, Err(Error::WrongObject), "wait for a Memory");
-    let duplicate = raw::call(Call::Duplicate, [memory, read, counters, 0, 0, 0]);
-    equal!(
-        duplicate,
-        Err(Error::WrongObject),
-        "duplicate into Counters"
-    );
+    let wrong = [
+        (Call::Map, [thread, memory, 0, 0, 4096, read]),
+        (Call::Unmap, [thread, 0x1000_0000, 4096, 0, 0, 0]),
+        (Call::Duplicate, [memory, read, thread, 0, 0, 0]),
+    ];
+    for (call, arguments) in wrong {
+        let answer = raw::call(call, arguments);
+        equal!(
+            answer,
+            Err(Error::WrongObject),
+            "{call:?} with a Thread for a Process"
+        );
+    }
+    let wrong = [
+        (Call::Map, [process, counters, 0, 0, 4096, read]),
+        (Call::Map, [process, process, 0, 0, 4096, read]),
+        (Call::Map, [memory, memory, 0, 0, 4096, read]),
+        (Call::Unmap, [memory, 0x1000_0000, 4096, 0, 0, 0]),
+        (Call::Wait, [memory, 0, 0, 0, 0, 0]),
+        (Call::Duplicate, [memory, read, counters, 0, 0, 0]),
+    ];
+    for (call, arguments) in wrong {
+        let answer = raw::call(call, arguments);
+        check!(
+            matches!(answer, Err(Error::WrongObject | Error::MissingRight)),
+            "{call:?} with an object of another kind: {answer:?}"
+        );
+    }
+    sleeper.join();
     Ok(())
 }

@@ -77,7 +77,7 @@ fn processes_have_a_limit() -> Outcome {
 fn a_child_cannot_be_given_more_than_this_process_has() -> Outcome {
     let create = |limits: Limits| {
         let arguments = ProcessArguments {
-            name: [0; PROCESS_NAME_LENGTH],
+            name: [b'x'; PROCESS_NAME_LENGTH],
             limits,
             affinity: 0,
             max_priority: 1,

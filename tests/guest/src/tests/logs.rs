@@ -106,6 +106,11 @@ fn counters_are_read_whole_or_in_part() -> Outcome {
     check!(word[0] > mine.get(calls));
     equal!(
         read(8 * Counter::ALL.len() as u64, &mut word),
+        Ok(0),
+        "a read behind the last"
+    );
+    equal!(
+        read(8 * Counter::ALL.len() as u64 + 1, &mut word),
         Err(Error::OutOfRange)
     );
     equal!(read(u64::MAX - 3, &mut word), Err(Error::OutOfRange));

@@ -24,6 +24,7 @@ tests![
     a_changed_priority_takes_effect,
     yield_goes_round,
     equal_threads_share_a_core,
+    equal_threads_share_a_core_that_is_often_interrupted,
     a_child_may_not_use_more_than_it_was_given,
     ; 2 cores:
     a_thread_moves_when_its_affinity_does,
@@ -178,50 +179,70 @@ fn yield_goes_round() -> Outcome {
     })
 }
 
-/// A thread that counts until it is told to stop.
-fn spinner(
-    builder: thread::Builder,
-    stop: &Arc<AtomicBool>,
-) -> Outcome<(Arc<AtomicU64>, thread::JoinHandle<()>)> {
-    let count = Arc::new(AtomicU64::new(0));
-    let (theirs, stop) = (count.clone(), stop.clone());
-    let thread = builder.spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            theirs.fetch_add(1, Ordering::Relaxed);
-        }
-    })?;
-    Ok((count, thread))
+/// Threads that count until this is dropped, each in a slot of its own.
+struct Spinners {
+    stop: Arc<AtomicBool>,
+    counts: Arc<[AtomicU64; 4]>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
-fn equal_threads_share_a_core() -> Outcome {
-    let stop = Arc::new(AtomicBool::new(false));
-    let builder = || on_core_0().priority(8);
-    let spinners = [
-        spinner(builder(), &stop)?,
-        spinner(builder(), &stop)?,
-        spinner(builder(), &stop)?,
-    ];
-    let deadline = Instant::now() + PATIENCE;
-    // Each gets its turns: all go on several times while the others do.
+impl Spinners {
+    fn start(count: usize, builder: fn() -> thread::Builder) -> Outcome<Self> {
+        let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let mut spinners = Self {
+            stop,
+            counts,
+            threads: Vec::new(),
+        };
+        for slot in 0..count {
+            let (stop, counts) = (spinners.stop.clone(), spinners.counts.clone());
+            spinners.threads.push(builder().spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    counts[slot].fetch_add(1, Ordering::Relaxed);
+                }
+            })?);
+        }
+        Ok(spinners)
+    }
+
+    fn count(&self, slot: usize) -> u64 {
+        self.counts[slot].load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(thread::JoinHandle::join);
+    }
+}
+
+/// Each of three gets its turns: all go on several times while the others do. They are looked at
+/// by a thread above them, which comes by in this rhythm.
+fn shared_fairly(rhythm: Duration) -> Outcome {
+    let spinners = Spinners::start(3, || on_core_0().priority(8))?;
+    let deadline = Instant::now() + PATIENCE / 4;
     for _ in 0..3 {
-        let before = spinners
-            .each_ref()
-            .map(|(count, _)| count.load(Ordering::Relaxed));
-        while spinners
-            .iter()
-            .zip(before)
-            .any(|((count, _), before)| count.load(Ordering::Relaxed) == before)
-        {
+        let before = [0, 1, 2].map(|slot| spinners.count(slot));
+        while (0..3).any(|slot| spinners.count(slot) == before[slot]) {
             check!(
                 Instant::now() < deadline,
                 "one of three equal threads does not run"
             );
-            thread::sleep(Duration::from_nanos(TIME_SLICE));
+            thread::sleep(rhythm);
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    spinners.into_iter().for_each(|(_, thread)| thread.join());
     Ok(())
+}
+
+fn equal_threads_share_a_core() -> Outcome {
+    alone_on_core_0(12, || shared_fairly(Duration::from_nanos(7 * TIME_SLICE)))
+}
+
+/// A thread that is interrupted by a higher one keeps the rest of its slice, not a new one:
+/// otherwise it would starve its equals.
+fn equal_threads_share_a_core_that_is_often_interrupted() -> Outcome {
+    alone_on_core_0(12, || shared_fairly(Duration::from_nanos(TIME_SLICE / 5)))
 }
 
 fn a_child_may_not_use_more_than_it_was_given() -> Outcome {

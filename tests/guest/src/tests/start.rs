@@ -72,20 +72,21 @@ fn a_file_that_is_no_program_is_refused_with_a_sentence() -> Outcome {
         "zeros: {}",
         refusal(&copy)
     );
-    copy.write(0, &file)?;
+    copy.write_all(0, &file)?;
     equal!(refusal(&copy), "accepted");
-    // Another ABI version in the note.
-    let note = file.windows(9).position(|bytes| bytes == b"Spillway\0");
-    let Some(note) = note else {
-        return Err("this program has no ABI note".into());
-    };
-    copy.write(note as u64 + 12, &(ABI_VERSION + 1).to_le_bytes())?;
+    // The note begins with the lengths of name and content, and its type.
+    let head = [
+        9u8, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, b'S', b'p', b'i', b'l', b'l',
+    ];
+    let note = file.windows(head.len()).position(|bytes| bytes == head);
+    let note = note.ok_or("this program has no ABI note")? as u64;
+    copy.write_all(note + 24, &(ABI_VERSION + 1).to_le_bytes())?;
     check!(
         refusal(&copy).contains("ABI version 2"),
         "version: {}",
         refusal(&copy)
     );
-    copy.write(note as u64, b"Spillage")?;
+    copy.write_all(note + 12, b"Spillage")?;
     check!(
         refusal(&copy).contains("no Spillway ABI note"),
         "note: {}",

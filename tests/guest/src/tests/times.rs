@@ -44,7 +44,15 @@ fn a_deadline_in_the_past_does_not_wait() -> Outcome {
     time::sleep_until(Instant::now());
     let gate = Semaphore::new(0);
     check!(!gate.acquire_until(Deadline::NOW));
-    equal!(own_process().wait(Deadline::NOW), Err(Error::TimedOut));
+    let sleeper = thread::spawn(|| thread::sleep(Duration::from_millis(20)));
+    equal!(
+        sleeper.thread().wait(Deadline::NOW),
+        Err(Error::TimedOut),
+        "a wait for a thread that sleeps"
+    );
+    sleeper.join();
+    // Nobody can wait for the end of the process that waits.
+    equal!(own_process().wait(Deadline::NOW), Err(Error::BadArgument));
     Ok(())
 }
 

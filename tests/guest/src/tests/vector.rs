@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use driver_sdk::{
-    abi::{Call, limits::TIME_SLICE, object::ThreadArguments},
+    abi::{Call, layout, limits::TIME_SLICE, object::ThreadArguments},
     prelude::*,
 };
 
@@ -94,9 +94,9 @@ fn registers_are_clear_after_a_call() -> Outcome {
             "scratch registers after call {number}"
         );
         // The processor leaves the address and the flags there; or the kernel clears them.
-        let text = across_call as *const () as u64;
+        let text = layout::IMAGE_START..layout::MAP_START;
         check!(
-            rcx == 0 || (text..text + 4096).contains(&rcx),
+            rcx == 0 || text.contains(&rcx),
             "rcx is {rcx:#x} after call {number}"
         );
         check!(

@@ -102,7 +102,7 @@ pub fn processes() -> i32 {
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
     let child = ProcessArguments {
-        name: [0; PROCESS_NAME_LENGTH],
+        name: [b'x'; PROCESS_NAME_LENGTH],
         limits: Limits {
             memory: 64 << 10,
             ..Limits::DEFAULT
