@@ -12,6 +12,10 @@ use spillway_bootinfo::RegionKind;
 const RSDP_V1: usize = 20;
 /// Bytes of the second version, over which the extended checksum goes.
 const RSDP_V2: usize = 36;
+/// The signature of the FADT, and where it names the DSDT: with 4 and with 8 bytes (5.2.9).
+const FADT: &[u8] = b"FACP";
+const FADT_DSDT: usize = 40;
+const FADT_X_DSDT: usize = 140;
 /// Bytes of the header of every table (ACPI 6.5, 5.2.6).
 const TABLE_HEADER: u64 = 36;
 /// The most bytes of one table that are believed.
@@ -68,7 +72,7 @@ pub fn parse_rsdp(rsdp: &[u8]) -> Option<Root> {
     }
 }
 
-/// Paints the root table and every table that it names as [`RegionKind::Acpi`], over anything
+/// Paints the root table, every table that it names and the DSDT, which the FADT names, as [`RegionKind::Acpi`], over anything
 /// but what is already in use. Tables that cannot be read (above 4 GiB) are left as they are.
 pub fn paint_tables<P: Physical>(
     map: &mut MemoryMap,
@@ -81,12 +85,27 @@ pub fn paint_tables<P: Physical>(
     let entries = &table[TABLE_HEADER as usize..];
     if root.revision == 0 {
         for entry in entries.chunks_exact(4) {
-            paint_table(map, memory, u32_at(entry, 0).unwrap_or(0).into())?;
+            paint_entry(map, memory, u32_at(entry, 0).unwrap_or(0).into())?;
         }
     } else {
         for entry in entries.chunks_exact(8) {
-            paint_table(map, memory, u64_at(entry, 0).unwrap_or(0))?;
+            paint_entry(map, memory, u64_at(entry, 0).unwrap_or(0))?;
         }
+    }
+    Ok(())
+}
+
+/// Paints a table that the root names, and the DSDT if it names that: the kernel finds there how
+/// to switch the machine off.
+fn paint_entry<P: Physical>(map: &mut MemoryMap, memory: &P, address: u64) -> Result<(), MapError> {
+    if let Some(table) = paint_table(map, memory, address)?
+        && table.starts_with(FADT)
+    {
+        let dsdt = match u64_at(table, FADT_X_DSDT) {
+            None | Some(0) => u32_at(table, FADT_DSDT).unwrap_or(0).into(),
+            Some(address) => address,
+        };
+        paint_table(map, memory, dsdt)?;
     }
     Ok(())
 }
@@ -197,6 +216,35 @@ mod tests {
             map.is_all(0x6000..0xf000, RegionKind::Free),
             "malformed tables are left"
         );
+    }
+
+    #[test]
+    fn the_dsdt_that_the_fadt_names_is_painted() {
+        for (narrow, wide, length) in [
+            (0x8000u32, 0u64, 148),
+            (0x9000, 0x8000, 148),
+            (0x8000, 0, 116),
+        ] {
+            let mut memory = FakeMemory::new(0x10000);
+            memory.put(0x2000, &table(40, &0x4000u32.to_le_bytes()));
+            let mut fadt = table(length, &[0; 112]);
+            fadt[..4].copy_from_slice(FADT);
+            fadt[FADT_DSDT..][..4].copy_from_slice(&narrow.to_le_bytes());
+            fadt[FADT_X_DSDT..][..8].copy_from_slice(&wide.to_le_bytes());
+            memory.put(0x4000, &fadt);
+            memory.put(0x8000, &table(36, &[]));
+            memory.put(0x9000, &table(36, &[]));
+            let mut map = MemoryMap::new();
+            map.paint(0x1000..0xf000, RegionKind::Reserved, |_| true)
+                .unwrap();
+            let root = Root {
+                address: 0x2000,
+                revision: 0,
+            };
+            paint_tables(&mut map, &memory, root).unwrap();
+            assert!(map.is_all(0x8000..0x9000, RegionKind::Acpi));
+            assert!(map.is_all(0x9000..0xf000, RegionKind::Reserved));
+        }
     }
 
     proptest! {
