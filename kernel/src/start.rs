@@ -76,6 +76,13 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
         power::halt();
     }
     let options = options(boot);
+    if options.exit == Exit::Debug {
+        power::use_debug_exit();
+    }
+    if !cpu::features().rdtscp {
+        log::error!("the processor has no rdtscp, by which programs learn on which core they run");
+        power::exit(power::Outcome::Failure);
+    }
     backtrace::init(boot, stacks::is_stack);
     let free = frames::init(boot);
     paging::init_kernel_root(boot.page_table);
@@ -133,6 +140,9 @@ fn describe_protection(options: &Options) {
         word(features.smap, "SMAP, "),
         word(features.umip, "UMIP, "),
     );
+    if !features.invariant_tsc {
+        log::warn!("the time-stamp counter may change its rate with the processor's power state");
+    }
     if !features.meltdown_immune {
         log::warn!(
             "the processor does not say that it is immune to Meltdown, and the kernel is mapped \
@@ -164,8 +174,12 @@ fn start_other_cores(machine: &Machine, boot: &BootInfo, options: &Options) -> u
     let most = options.cores.unwrap_or(MAX_CORES).clamp(1, MAX_CORES);
     let started = smp::start_cores(machine, |index| {
         (index < most).then(|| {
-            let stack_top = stacks::kernel_stack();
-            arch::of(index).set_kernel_stack(stack_top);
+            let core = arch::of(index);
+            // Asked again with the same number after a core that did not come up.
+            if core.kernel_stack() == 0 {
+                core.set_kernel_stack(stacks::kernel_stack());
+            }
+            let stack_top = core.kernel_stack();
             smp::ApStart {
                 stack_top,
                 // The loader's tables have the low memory where a core begins.

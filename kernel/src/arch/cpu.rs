@@ -68,8 +68,8 @@ fn detect() -> Features {
     let is_amd = cpuid
         .get_vendor_info()
         .is_some_and(|v| matches!(v.as_str(), "AuthenticAMD" | "HygonGenuine"));
-    // SAFETY: the register exists where leaf 7 says so, and reading it has no effect.
     let capabilities = if leaf7 & 1 << 29 != 0 {
+        // SAFETY: the register exists where leaf 7 says so, and reading it has no effect.
         unsafe { Msr::new(ARCH_CAPABILITIES).read() }
     } else {
         0

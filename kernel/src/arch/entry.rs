@@ -281,11 +281,9 @@ pub fn enable_system_calls(index: usize) {
             | RFlags::RESUME_FLAG,
     );
     // SAFETY: system calls lead to the entry above, whose data `install` has set up; the other
-    // register exists where `rdtscp` does and only names the core.
+    // register exists with `rdtscp`, which the start insists on, and only names the core.
     unsafe {
         Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS));
-        if cpu::features().rdtscp {
-            Msr::new(TSC_AUX).write(index as u64);
-        }
+        Msr::new(TSC_AUX).write(index as u64);
     }
 }

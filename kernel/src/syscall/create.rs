@@ -40,7 +40,7 @@ pub fn create(
                 MEMORY_CONTIGUOUS => true,
                 _ => return Outcome::Done(Err(Error::BadArgument)),
             };
-            return match CreateMemory::new(&process, b, contiguous) {
+            return match CreateMemory::begin(&process, b, contiguous) {
                 Ok(work) => work::begin(guard, caller, work),
                 Err(error) => Outcome::Done(Err(error)),
             };

@@ -30,7 +30,7 @@ impl SystemCall for Unmap {
     fn call(thread: &Arc<Thread>, [process, start, length, ..]: Arguments) -> Outcome {
         let mut guard = kernel::lock();
         let work = target(&guard, &thread.process, process)
-            .and_then(|process| UnmapPages::new(&mut guard, &process, start, length));
+            .and_then(|process| UnmapPages::begin(&mut guard, &process, start, length));
         match work {
             Ok(work) => work::begin(guard, thread, work),
             Err(error) => Outcome::Done(Err(error)),
@@ -71,5 +71,5 @@ fn prepare_map(
     if !frames::has_reserve() {
         return Err(Error::OutOfMemory);
     }
-    MapPages::new(guard, &process, memory, offset, address, length, access)
+    MapPages::begin(guard, &process, memory, offset, address, length, access)
 }

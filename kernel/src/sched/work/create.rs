@@ -29,7 +29,7 @@ pub struct CreateMemory {
 impl CreateMemory {
     /// Charges the process. [`Error::LimitReached`]; [`Error::BadArgument`] for no pages or more
     /// than there can be.
-    pub fn new(process: &Process, bytes: u64, contiguous: bool) -> Result<Work, Error> {
+    pub fn begin(process: &Process, bytes: u64, contiguous: bool) -> Result<Work, Error> {
         if bytes == 0 || bytes > spillway_abi::limits::MAX_MEMORY {
             return Err(Error::BadArgument);
         }

@@ -30,7 +30,7 @@ pub struct MapPages {
 
 impl MapPages {
     /// Reserves the addresses. The range lies inside the memory, and the access was checked.
-    pub fn new(
+    pub fn begin(
         guard: &mut Guard,
         process: &Arc<Process>,
         memory: Arc<Memory>,
@@ -124,7 +124,7 @@ pub struct UnmapPages {
 impl UnmapPages {
     /// Marks the mappings. [`Error::NotMapped`] if the range is not one or more whole mappings,
     /// [`Error::Busy`] if one of them is being mapped or unmapped.
-    pub fn new(
+    pub fn begin(
         guard: &mut Guard,
         process: &Arc<Process>,
         start: u64,
