@@ -30,6 +30,7 @@ global_asm!(
     // Sixteen bytes per vector, so that an address follows from a number. The processor pushes
     // an error code for vectors 8, 10 to 14, 17, 21, 29 and 30 (SDM vol. 3, 6.13).
     ".balign 16",
+    ".global trap_stubs",
     "trap_stubs:",
     ".set vector, 0",
     ".rept 256",
@@ -176,6 +177,7 @@ global_asm!(
     "iretq",
     // A debug exception of a program, on the exception's stack with the kernel's gs: go on as
     // for any other exception, on the kernel stack.
+    ".global debug_from_program",
     "debug_from_program:",
     "mov rsp, gs:[{kernel_stack}]",
     "xor ebp, ebp",

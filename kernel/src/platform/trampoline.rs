@@ -73,6 +73,7 @@ global_asm!(
     .pushsection .rodata.trampoline, "a", @progbits
     .balign 16
     .code16
+.global trampoline_start
 trampoline_start:
     cli
     cld
@@ -95,6 +96,7 @@ trampoline_start:
     ljmpl *({parameters} + {long_mode})
 
     .code64
+.global trampoline_long
 trampoline_long:
     xorl %eax, %eax
     movw %ax, %ds
@@ -121,6 +123,7 @@ trampoline_long:
     cli
     hlt
     jmp 2b
+.global trampoline_end
 trampoline_end:
     .popsection
     "#,
