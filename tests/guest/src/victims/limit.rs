@@ -105,7 +105,10 @@ pub fn processes() -> i32 {
         name: [b'x'; PROCESS_NAME_LENGTH],
         limits: Limits {
             memory: 64 << 10,
-            ..Limits::DEFAULT
+            handles: 1,
+            threads: 1,
+            processes: 0,
+            reserved: 0,
         },
         affinity: 0,
         max_priority: 1,
