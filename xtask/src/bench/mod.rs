@@ -46,7 +46,9 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let mut found = Vec::new();
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for method in [Method::Counted, Method::Timed] {
-        session.recipe.set_arguments(PROGRAM, &[method.name()]);
+        // init fills in the second one, from which the duration of the boot follows.
+        let arguments = [method.name(), "{entry_tsc}"];
+        session.recipe.set_arguments(PROGRAM, &arguments);
         let files = session.prepare()?;
         let (machine, boots) = match method {
             Method::Counted => (counted(&session.machine), 1),
