@@ -68,6 +68,9 @@ impl Build {
             .args(&self.arguments)
             .arg("--message-format=json-render-diagnostics")
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags.join("\x1f"))
+            // There is nothing to unwind with; packages elsewhere may not have said so.
+            .env("CARGO_PROFILE_DEV_PANIC", "abort")
+            .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
+mod boot;
 mod guest_suite;
 mod host;
 mod loader;
@@ -44,11 +45,8 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
         host::run(&workspace, filter, &mut tally)?;
         host::run_models(&workspace, filter, &mut tally)?;
     }
-    if [tally::STATIC, tally::LOADER, tally::GUEST]
-        .iter()
-        .any(|kind| tally.wants_kind(kind))
-    {
-        boot(options, &mut session, &mut tally)?;
+    if tally.wants_linked() {
+        linked(&workspace, options, &mut session, &mut tally)?;
     }
     Ok(match tally.close() {
         true => ExitCode::SUCCESS,
@@ -57,13 +55,22 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
 }
 
 /// Everything that needs the linked system.
-fn boot(options: &TestOptions, session: &mut Session, tally: &mut Tally) -> Result<()> {
+fn linked(
+    workspace: &Workspace,
+    options: &TestOptions,
+    session: &mut Session,
+    tally: &mut Tally,
+) -> Result<()> {
     let files = session.prepare()?;
     if tally.wants_kind(tally::STATIC) {
         statics::run(&files, tally)?;
     }
     if tally.wants_kind(tally::LOADER) {
         loader::run(&session.machine, &files, tally)?;
+    }
+    if tally.wants_kind(tally::BOOT) {
+        let profile = options.machine.profile.profile();
+        boot::run(workspace, profile, &session.machine, tally)?;
     }
     if tally.wants_kind(tally::GUEST) {
         let usual = if options.soak { SOAK_LIMIT } else { LIMIT };

@@ -4,7 +4,8 @@
 pub const STATIC: &str = "static::";
 pub const LOADER: &str = "loader::";
 pub const GUEST: &str = "guest[";
-const KINDS: [&str; 3] = [STATIC, LOADER, GUEST];
+pub const BOOT: &str = "boot::";
+const KINDS: [&str; 4] = [STATIC, LOADER, BOOT, GUEST];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 
@@ -39,6 +40,11 @@ impl Tally {
         let filter = self.filter.as_deref().unwrap_or_default();
         let mut named = KINDS.iter().filter(|other| filter.contains(**other));
         named.next().is_none_or(|named| *named == kind)
+    }
+
+    /// Whether anything that needs the linked system can be wanted.
+    pub fn wants_linked(&self) -> bool {
+        KINDS.iter().any(|kind| self.wants_kind(kind))
     }
 
     /// Prints and counts a result, if it is wanted.
