@@ -74,6 +74,9 @@ pub struct ThreadState {
     pub affinity: u64,
     /// The core on which it runs, is ready, or ran last.
     pub home: usize,
+    /// Ticks of its time slice that it has not used, because a thread of higher priority came; 0
+    /// if it begins a new one.
+    pub slice_left: u64,
     /// The rest of a long operation, to be done before the program goes on.
     pub work: Option<Work>,
     /// Who waits for its end.
@@ -105,6 +108,7 @@ impl Thread {
                 priority,
                 affinity,
                 home: affinity.trailing_zeros() as usize,
+                slice_left: 0,
                 work: None,
                 waiters: List::new(),
             }),

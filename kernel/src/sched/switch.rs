@@ -74,8 +74,12 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let state = thread.state.get_mut(kernel);
     state.phase = Phase::Running;
     let priority = state.priority;
+    let slice = match core::mem::take(&mut state.slice_left) {
+        0 => slice_ticks(),
+        left => left,
+    };
     kernel.sched.cores[core.index.get()].running = Some(priority);
-    core.slice_end.set(clock::now_tsc() + slice_ticks());
+    core.slice_end.set(clock::now_tsc() + slice);
     thread.process.space.enter();
     // A program can change its `fs` by loading a segment, so what it left does not count.
     FsBase::write(VirtAddr::new_truncate(thread.fs_base));
@@ -158,17 +162,26 @@ fn make_room() -> Option<Guard> {
         let index = core.index.get();
         let priority = thread.state.get(&guard).priority;
         let highest = guard.sched.cores[index].run.highest();
-        let decision = slice::decide(priority, highest, core.slice_end.get(), clock::now_tsc());
+        let (now, slice_end) = (clock::now_tsc(), core.slice_end.get());
         let may_stay = thread.state.get(&guard).affinity & 1 << index != 0;
-        if thread.process.is_ending() || decision == Decision::Preempt {
+        if thread.process.is_ending() {
             enqueue(&mut guard, thread, index, true);
         } else if !may_stay {
             super::make_ready(&mut guard, thread);
-        } else if decision == Decision::Rotate {
-            enqueue(&mut guard, thread, index, false);
         } else {
-            set_timer(&mut guard);
-            return false;
+            match slice::decide(priority, highest, slice_end, now) {
+                Decision::Preempt if now < slice_end => {
+                    thread.state.get_mut(&mut guard).slice_left = slice_end - now;
+                    enqueue(&mut guard, thread, index, true);
+                }
+                Decision::Preempt | Decision::Rotate => {
+                    enqueue(&mut guard, thread, index, false);
+                }
+                Decision::Continue => {
+                    set_timer(&mut guard);
+                    return false;
+                }
+            }
         }
         true
     });
