@@ -103,7 +103,7 @@ mod tests {
         #[test]
         fn behaves_like_a_set(
             count in 0..200u16,
-            steps in prop::collection::vec(prop::option::of(0..210u16), 1..500),
+            steps in prop::collection::vec(prop::option::of(0..210u16), 1..150),
         ) {
             let mut slots = Slots::new(count).unwrap();
             let mut free: BTreeSet<u16> = (0..count).collect();

@@ -76,7 +76,7 @@ fn perform(queue: &mut RunQueue, links: &mut Links, model: &mut Model, step: &St
 proptest! {
     #[test]
     fn a_run_queue_behaves_like_a_list_per_priority(
-        steps in prop::collection::vec(step(), 1..200),
+        steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut links = Links::new(SLOTS as usize).unwrap();
         let mut queue = RunQueue::new();
