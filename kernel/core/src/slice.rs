@@ -77,6 +77,12 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_ends_at_its_end() {
+        assert_eq!(decide(16, Some(16), 100, 99), Decision::Continue);
+        assert_eq!(decide(16, Some(16), 100, 100), Decision::Rotate);
+    }
+
+    #[test]
     fn a_lone_thread_is_never_ticked() {
         assert_eq!(next_tick(false, 100, None), None);
         assert_eq!(next_tick(false, 100, Some(500)), Some(500));

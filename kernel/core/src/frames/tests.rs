@@ -292,6 +292,24 @@ fn a_frame_is_never_freed_twice_or_by_a_stranger() {
 }
 
 #[test]
+fn a_whole_block_of_strangers_is_refused() {
+    let mut pair = Pair::new(3);
+    pair.add(0, 512);
+    pair.add(1030, 500);
+    while pair.allocate().is_some() {}
+    for start in [512, 1024] {
+        let block = Extent { start, count: 512 };
+        assert_eq!(pair.allocator.free(block), Err(FreeError::Foreign));
+    }
+    let all = Extent {
+        start: 0,
+        count: 1536,
+    };
+    assert_eq!(pair.allocator.free(all), Err(FreeError::Foreign));
+    pair.check();
+}
+
+#[test]
 fn a_refused_extent_changes_nothing() {
     let mut pair = Pair::new(2);
     pair.add(0, 1024);
