@@ -7,7 +7,7 @@
 //! want of memory.
 //!
 //! What grows with what a program asks for ([`handles`], [`regions`]) has a limit, and grows by
-//! fallible allocation: [`Error::OutOfMemory`](spillway_abi::Error::OutOfMemory), never a panic.
+//! fallible allocation: [`Error::OutOfMemory`], never a panic.
 #![no_std]
 #![forbid(unsafe_code)]
 
