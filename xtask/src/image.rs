@@ -151,11 +151,13 @@ impl Recipe {
         Ok(self.output.clone())
     }
 
-    /// Gives the processes that run a program these arguments, instead of the manifest's.
-    pub fn set_arguments(&mut self, program: &str, arguments: &[&str]) {
-        for process in &mut self.source.manifest.processes {
-            if process.program == program {
-                process.arguments = arguments.iter().map(|text| text.to_string()).collect();
+    /// Sets the first argument of the processes that run a program.
+    pub fn set_first_argument(&mut self, program: &str, argument: &str) {
+        let processes = self.source.manifest.processes.iter_mut();
+        for process in processes.filter(|process| process.program == program) {
+            match process.arguments.first_mut() {
+                Some(first) => *first = argument.into(),
+                None => process.arguments.push(argument.into()),
             }
         }
     }

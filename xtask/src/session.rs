@@ -17,7 +17,8 @@ use crate::{
 pub struct Session {
     pub recipe: Recipe,
     pub machine: Machine,
-    wish: Accel,
+    /// What was asked for, until the choice is made.
+    wish: Option<Accel>,
 }
 
 impl Session {
@@ -31,7 +32,7 @@ impl Session {
         Ok(Self {
             recipe,
             machine,
-            wish: options.accel,
+            wish: Some(options.accel),
         })
     }
 
@@ -39,13 +40,15 @@ impl Session {
     pub fn prepare(&mut self) -> Result<BootFiles> {
         let files = self.recipe.make()?;
         self.machine.loader = files.loader.clone();
-        let probe = Machine {
-            image: None,
-            ..self.machine.clone()
-        };
-        let (accelerator, why) = accel::choose(self.wish, &probe)?;
-        self.machine.accelerator = accelerator;
-        eprintln!("accelerator: {} ({why})", accelerator.name());
+        if let Some(wish) = self.wish.take() {
+            let probe = Machine {
+                image: None,
+                ..self.machine.clone()
+            };
+            let (accelerator, why) = accel::choose(wish, &probe)?;
+            self.machine.accelerator = accelerator;
+            eprintln!("accelerator: {} ({why})", accelerator.name());
+        }
         Ok(files)
     }
 

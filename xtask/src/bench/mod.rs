@@ -1,7 +1,7 @@
 //! `bench`: boots measuring programs, prints what they found and keeps it in one form.
 
-mod results;
-mod table;
+pub mod results;
+pub mod table;
 
 use std::{
     collections::BTreeMap, fs, path::Path, process::Command, process::ExitCode, time::Duration,
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     accel::Accelerator,
-    cli::BenchOptions,
+    cli::{BenchOptions, MachineOptions},
     guest::{Ending, Guest},
     image, log,
     qemu::Machine,
@@ -23,6 +23,8 @@ use crate::{
     workspace::Workspace,
 };
 
+/// What starts it.
+const MANIFEST: &str = "manifests/bench-kernel.toml";
 /// The program that measures the kernel.
 const PROGRAM: &str = "bench-kernel";
 /// Seconds that one boot may take.
@@ -31,10 +33,7 @@ const LIMIT: u64 = 300;
 /// Measures, prints the table, writes the file.
 pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let manifest = options
-        .manifest
-        .as_deref()
-        .unwrap_or(Path::new("manifests/bench-kernel.toml"));
+    let manifest = options.manifest.as_deref().unwrap_or(Path::new(MANIFEST));
     let mut session = Session::new(&workspace, &options.machine, manifest)?;
     session.machine.cores = options.cores;
     if options.machine.dry_run {
@@ -46,9 +45,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let mut found = Vec::new();
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for method in [Method::Counted, Method::Timed] {
-        // init fills in the second one, from which the duration of the boot follows.
-        let arguments = [method.name(), "{entry_tsc}"];
-        session.recipe.set_arguments(PROGRAM, &arguments);
+        session.recipe.set_first_argument(PROGRAM, method.name());
         let files = session.prepare()?;
         let (machine, boots) = match method {
             Method::Counted => (counted(&session.machine), 1),
@@ -79,6 +76,24 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
         results: found,
     };
     finish(&document, options.json.as_deref())
+}
+
+/// The counted figures of the kernel, for who wants to compare them.
+pub fn count(workspace: &Workspace, options: &MachineOptions) -> Result<Vec<Measurement>> {
+    let mut session = Session::new(workspace, options, Path::new(MANIFEST))?;
+    session
+        .recipe
+        .set_first_argument(PROGRAM, Method::Counted.name());
+    session.prepare()?;
+    let mut found = Vec::new();
+    let clause = "counting instructions".into();
+    measure(
+        &counted(&session.machine),
+        Duration::from_secs(LIMIT),
+        clause,
+        &mut found,
+    )?;
+    Ok(found)
 }
 
 /// One core, and a clock that advances by one nanosecond with each instruction. Idling would let

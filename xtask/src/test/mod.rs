@@ -4,6 +4,7 @@ mod boot;
 mod guest_suite;
 mod host;
 mod loader;
+mod perf;
 mod protocol;
 mod red_zone;
 mod statics;
@@ -32,7 +33,7 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
         .unwrap_or(Path::new("manifests/test.toml"));
     let mut session = Session::new(&workspace, &options.machine, manifest)?;
     if options.soak {
-        session.recipe.set_arguments("guest-tests", &["soak"]);
+        session.recipe.set_first_argument("guest-tests", "soak");
     }
     if options.machine.dry_run {
         println!("cargo test --no-fail-fast");
@@ -71,6 +72,9 @@ fn linked(
     if tally.wants_kind(tally::BOOT) {
         let profile = options.machine.profile.profile();
         boot::run(workspace, profile, &session.machine, tally)?;
+    }
+    if tally.wants_kind(tally::PERF) {
+        perf::run(workspace, options, tally)?;
     }
     if tally.wants_kind(tally::GUEST) {
         let usual = if options.soak { SOAK_LIMIT } else { LIMIT };

@@ -5,7 +5,8 @@ pub const STATIC: &str = "static::";
 pub const LOADER: &str = "loader::";
 pub const GUEST: &str = "guest[";
 pub const BOOT: &str = "boot::";
-const KINDS: [&str; 4] = [STATIC, LOADER, BOOT, GUEST];
+pub const PERF: &str = "perf::";
+const KINDS: [&str; 5] = [STATIC, LOADER, BOOT, PERF, GUEST];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 

@@ -1,0 +1,83 @@
+//! Key instruction counts, so that speed does not rot: none may exceed what `perf/expected.json`
+//! says by more than a tenth, nor its limit.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+
+use super::tally::Tally;
+use crate::{
+    bench::{self, results::Measurement, table},
+    cli::{Accel, MachineOptions, Profile, TestOptions},
+    workspace::Workspace,
+};
+
+const EXPECTED: &str = "perf/expected.json";
+
+/// Counts once, and compares every figure. Only optimised code has expectations.
+pub fn run(workspace: &Workspace, options: &TestOptions, tally: &mut Tally) -> Result<()> {
+    let path = workspace.root.join(EXPECTED);
+    let text = fs::read_to_string(&path).with_context(|| format!("{EXPECTED} cannot be read"))?;
+    let expected: BTreeMap<String, f64> =
+        serde_json::from_str(&text).with_context(|| format!("{EXPECTED} is malformed"))?;
+    let name = |quantity: &str| format!("perf::{quantity}");
+    let wanted = expected.keys().any(|quantity| tally.wants(&name(quantity)));
+    if options.machine.profile.profile() != Profile::Release || !wanted {
+        return Ok(());
+    }
+    let machine = MachineOptions {
+        memory: 512 << 20,
+        accel: Accel::Tcg,
+        ..options.machine.clone()
+    };
+    let found = match bench::count(workspace, &machine) {
+        Ok(found) => found,
+        Err(error) => {
+            tally.note_always("perf::the_machine", Err(format!("{error:#}")));
+            return Ok(());
+        }
+    };
+    for (quantity, count) in &expected {
+        let result = found.iter().find(|result| result.name == *quantity);
+        tally.note(&name(quantity), compare(result, *count));
+    }
+    Ok(())
+}
+
+fn compare(found: Option<&Measurement>, expected: f64) -> Result<(), String> {
+    let Some(found) = found else {
+        return Err("it was not measured".into());
+    };
+    if let Some(sentence) = table::over_limit(std::slice::from_ref(found)).pop() {
+        return Err(sentence);
+    }
+    if found.value > expected * 1.1 {
+        return Err(format!(
+            "{:.0} {}, a tenth more than the expected {expected:.0}; if it must be, change {EXPECTED}",
+            found.value, found.unit
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results;
+
+    #[test]
+    fn a_tenth_more_is_accepted_and_the_limit_holds_anyway() {
+        let count = |name: &str, value: f64| {
+            let line = format!(
+                r#"@result {{"name":"{name}","unit":"instructions","method":"counted","better":"lower","samples":[{value}]}}"#
+            );
+            results::parse(&line).unwrap().unwrap()
+        };
+        let yields = |value| compare(Some(&count("kernel/yield_switch", value)), 370.0);
+        assert_eq!(yields(407.0), Ok(()));
+        assert!(yields(408.0).unwrap_err().contains(EXPECTED));
+        let call = compare(Some(&count("kernel/null_syscall", 61.0)), 60.0);
+        assert!(call.unwrap_err().contains("at most 60"));
+        assert!(compare(None, 1.0).is_err());
+    }
+}
