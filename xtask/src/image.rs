@@ -151,14 +151,11 @@ impl Recipe {
         Ok(self.output.clone())
     }
 
-    /// Sets the first argument of the processes that run a program.
-    pub fn set_first_argument(&mut self, program: &str, argument: &str) {
+    /// Changes the arguments of the processes that run a program.
+    pub fn change_arguments(&mut self, program: &str, change: impl Fn(&mut Vec<String>)) {
         let processes = self.source.manifest.processes.iter_mut();
         for process in processes.filter(|process| process.program == program) {
-            match process.arguments.first_mut() {
-                Some(first) => *first = argument.into(),
-                None => process.arguments.push(argument.into()),
-            }
+            change(&mut process.arguments);
         }
     }
 

@@ -45,7 +45,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let mut found = Vec::new();
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for method in [Method::Counted, Method::Timed] {
-        session.recipe.set_first_argument(PROGRAM, method.name());
+        set_method(&mut session, method);
         let files = session.prepare()?;
         let (machine, boots) = match method {
             Method::Counted => (counted(&session.machine), 1),
@@ -81,9 +81,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
 /// The counted figures of the kernel, for who wants to compare them.
 pub fn count(workspace: &Workspace, options: &MachineOptions) -> Result<Vec<Measurement>> {
     let mut session = Session::new(workspace, options, Path::new(MANIFEST))?;
-    session
-        .recipe
-        .set_first_argument(PROGRAM, Method::Counted.name());
+    set_method(&mut session, Method::Counted);
     session.prepare()?;
     let mut found = Vec::new();
     let clause = "counting instructions".into();
@@ -94,6 +92,16 @@ pub fn count(workspace: &Workspace, options: &MachineOptions) -> Result<Vec<Meas
         &mut found,
     )?;
     Ok(found)
+}
+
+/// Tells the program in its first argument how it is run.
+fn set_method(session: &mut Session, method: Method) {
+    session.recipe.change_arguments(PROGRAM, |arguments| {
+        if !arguments.is_empty() {
+            arguments.remove(0);
+        }
+        arguments.insert(0, method.name().into());
+    });
 }
 
 /// One core, and a clock that advances by one nanosecond with each instruction. Idling would let

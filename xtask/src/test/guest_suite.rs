@@ -14,6 +14,26 @@ use crate::{
     ui::Step,
 };
 
+/// The arguments for the test program: a part of the names, if the filter can be one, and `soak`.
+pub fn arguments(filter: Option<&str>, soak: bool) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let name = filter.and_then(|filter| match filter.split_once("]::") {
+        Some((_, name)) => Some(name),
+        None => Some(filter).filter(|filter| !filter.contains([' ', '[', ']'])),
+    });
+    arguments.extend(name.filter(|name| !name.is_empty()).map(String::from));
+    if soak {
+        arguments.push("soak".into());
+    }
+    arguments
+}
+
+/// Whether the filter lets tests with this number of cores through.
+pub fn wants(filter: Option<&str>, count: u32) -> bool {
+    let named = filter.and_then(|filter| filter.split_once("guest[")?.1.split(']').next());
+    named.is_none_or(|named| cores(count).contains(named))
+}
+
 /// Boots the machine once and counts what its test programs report.
 pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
     let kind = format!("guest[{}]", cores(machine.cores));
@@ -93,6 +113,20 @@ mod tests {
         suite.note(Event::Result("a".into(), result));
         suite.note(Event::Done);
         suite
+    }
+
+    #[test]
+    fn the_filter_reaches_the_guest_where_it_can() {
+        assert_eq!(arguments(Some("smap"), false), ["smap"]);
+        assert_eq!(
+            arguments(Some("guest[2 cores]::smap"), true),
+            ["smap", "soak"]
+        );
+        assert!(arguments(Some("guest[2 cores]"), false).is_empty());
+        assert!(arguments(Some("guest[2 cores]::"), false).is_empty());
+        assert_eq!(arguments(None, true), ["soak"]);
+        assert!(wants(None, 1) && wants(Some("smap"), 4) && wants(Some("guest["), 4));
+        assert!(wants(Some("guest[2 cores]::a"), 2) && !wants(Some("guest[2 cores]::a"), 1));
     }
 
     #[test]

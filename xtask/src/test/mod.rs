@@ -32,15 +32,16 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
         .as_deref()
         .unwrap_or(Path::new("manifests/test.toml"));
     let mut session = Session::new(&workspace, &options.machine, manifest)?;
-    if options.soak {
-        session.recipe.set_first_argument("guest-tests", "soak");
-    }
+    let filter = options.filter.as_deref();
+    let arguments = guest_suite::arguments(filter, options.soak);
+    session
+        .recipe
+        .change_arguments("guest-tests", |own| own.clone_from(&arguments));
     if options.machine.dry_run {
         println!("cargo test --no-fail-fast");
         session.describe();
         return Ok(ExitCode::SUCCESS);
     }
-    let filter = options.filter.as_deref();
     let mut tally = Tally::new(filter);
     if tally.wants_kind(tally::HOST) {
         host::run(&workspace, filter, &mut tally)?;
@@ -84,7 +85,9 @@ fn linked(
                 cores,
                 ..session.machine.clone()
             };
-            guest_suite::run(&machine, limit, tally)?;
+            if guest_suite::wants(options.filter.as_deref(), cores) {
+                guest_suite::run(&machine, limit, tally)?;
+            }
         }
     }
     Ok(())
