@@ -70,6 +70,14 @@ errors! {
     Busy = 18, "the object is in exclusive use";
     /// The object's name, list or text is longer than the call takes.
     TooLong = 19, "a name, list or text is longer than this takes";
+    /// The grant does not allow this: it could harm others.
+    Refused = 20, "the grant of the device does not allow this";
+    /// There is no IOMMU, and the boot command line does not say `dma=trust`.
+    NoIommu = 21, "device access to memory needs an IOMMU, or dma=trust on the boot command line";
+    /// Nothing has this name.
+    NotFound = 22, "nothing has this name";
+    /// The device did not do what it must in time, or has hardware that is not supported.
+    DeviceFailed = 23, "the device did not answer, or is not supported";
 }
 
 impl core::fmt::Display for Error {

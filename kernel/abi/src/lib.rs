@@ -13,6 +13,7 @@
 
 pub mod call;
 pub mod counters;
+pub mod device;
 pub mod error;
 pub mod handle;
 pub mod layout;

@@ -10,6 +10,8 @@
 //! | Clock | – | – | – | [`ClockMeta`] |
 //! | Counters | – | – | Read: [`crate::counters`] | – |
 //! | Power | – | ends the machine | – | – |
+//!
+//! Devices and what belongs to them are in [`crate::device`].
 
 use crate::{limits::Limits, status::Fault};
 
@@ -51,6 +53,16 @@ numbered! {
         Counters = 6,
         /// The machine's power switch.
         Power = 7,
+        /// The table of PCI functions.
+        Devices = 8,
+        /// A PCI function that was granted.
+        PciFunction = 9,
+        /// What a function may reach by DMA.
+        DmaSpace = 10,
+        /// One range of memory in a DmaSpace.
+        Pin = 11,
+        /// One of a function's vectors.
+        Interrupt = 12,
     }
 }
 

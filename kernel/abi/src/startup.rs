@@ -30,6 +30,10 @@ pub const CLOCK: &str = "clock";
 pub const COUNTERS: &str = "counters";
 /// The Power switch.
 pub const POWER: &str = "power";
+/// The table of PCI functions.
+pub const DEVICES: &str = "devices";
+/// Before the name of a granted PCI function, as the manifest calls it.
+pub const DEVICE_PREFIX: &str = "device:";
 /// Before the name of a boot module, in what `init` gets.
 pub const MODULE_PREFIX: &str = "module:";
 /// The ELF file that the program was loaded from, for its symbols.
