@@ -102,7 +102,7 @@ impl Report {
 pub struct Guest {
     child: Child,
     lines: Receiver<String>,
-    complaints: thread::JoinHandle<String>,
+    complaints: Option<thread::JoinHandle<String>>,
 }
 
 impl Guest {
@@ -135,7 +135,7 @@ impl Guest {
         Ok(Self {
             child,
             lines,
-            complaints,
+            complaints: Some(complaints),
         })
     }
 
@@ -180,9 +180,8 @@ impl Guest {
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(1)) {
             keep(line, &mut each)?;
         }
-        let nobody = thread::spawn(String::new);
-        let complaints = std::mem::replace(&mut self.complaints, nobody);
-        let complaints = complaints.join().unwrap_or_default();
+        let complaints = self.complaints.take().and_then(|thread| thread.join().ok());
+        let complaints = complaints.unwrap_or_default();
         Ok(Report {
             ending,
             tail,

@@ -69,9 +69,7 @@ impl Part {
         let script = root.join(self.linker_script());
         // cargo does not watch the linker script, so its content is part of the flags.
         let content = fs::read(&script).unwrap_or_default();
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&content);
-        flags.push(format!("-Cmetadata={:016x}", hasher.finish()));
+        flags.push(format!("-Cmetadata={}", hash(&content)));
         let script = format!("-T{}", script.display());
         let link = [
             script.as_str(),
@@ -101,31 +99,51 @@ impl Part {
             .flat_map(|package| ["--package".into(), package.clone()])
             .collect();
         arguments.push("--bins".into());
-        self.call(workspace, profile, arguments)
+        let target = workspace.target.join(self.name());
+        self.call(workspace, profile, arguments, &target, self.name().into())
     }
 
-    /// The call of cargo for a program that lives outside the workspace.
+    /// The call of cargo for a program that lives outside the workspace. It has a target folder
+    /// of its own, because its names may be those of other packages.
     pub fn build_outside(workspace: &Workspace, profile: Profile, folder: &Path) -> Build {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.into());
         let manifest = folder.join("Cargo.toml").display().to_string();
         let arguments = vec!["--manifest-path".into(), manifest, "--bins".into()];
-        let mut build = Self::Programs.call(workspace, profile, arguments);
-        build.what = format!("package in {}", folder.display());
-        build
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let hash = hash(folder.as_os_str().as_encoded_bytes());
+        let target = workspace
+            .target
+            .join("outside")
+            .join(format!("{name}-{hash}"));
+        let what = format!("package in {}", folder.display());
+        Self::Programs.call(workspace, profile, arguments, &target, what)
     }
 
-    fn call(self, workspace: &Workspace, profile: Profile, mut arguments: Vec<String>) -> Build {
-        let target = workspace.target.join(self.name()).display().to_string();
+    fn call(
+        self,
+        workspace: &Workspace,
+        profile: Profile,
+        mut arguments: Vec<String>,
+        target: &Path,
+        what: String,
+    ) -> Build {
         arguments.extend(["--target", TARGET, "--target-dir"].map(String::from));
-        arguments.push(target);
+        arguments.push(target.display().to_string());
         if profile == Profile::Release {
             arguments.push("--release".into());
         }
         Build {
-            what: self.name().into(),
+            what,
             rustflags: self.rustflags(&workspace.root),
             arguments,
         }
     }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    format!("{:016x}", hasher.finish())
 }
 
 /// The binary of this name among those that a build made.

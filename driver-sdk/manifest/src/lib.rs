@@ -13,6 +13,8 @@ extern crate std;
 
 mod check;
 mod compact;
+#[cfg(feature = "toml")]
+mod entry;
 pub mod size;
 #[cfg(feature = "toml")]
 pub mod source;

@@ -20,11 +20,10 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use serde::Deserialize;
-use spillway_abi::limits::{DEFAULT_PRIORITY, Limits, MAX_CORES};
 
 use crate::{
-    Grant, Invalid, MAX_MODULE_NAME, Manifest, Process, Shutdown, check::check_name, size,
+    Grant, Invalid, Manifest,
+    entry::{Document, ProcessEntry},
 };
 
 /// A manifest with the places from which its modules come.
@@ -125,198 +124,10 @@ impl Source {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    #[serde(default)]
-    system: System,
-    #[serde(default)]
-    module: Vec<ModuleEntry>,
-    #[serde(default)]
-    process: Vec<ProcessEntry>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct System {
-    #[serde(default)]
-    shutdown: Shutdown,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModuleEntry {
-    name: Option<String>,
-    program: Option<String>,
-    path: Option<String>,
-    elf: Option<String>,
-    file: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProcessEntry {
-    name: String,
-    program: Option<String>,
-    path: Option<String>,
-    elf: Option<String>,
-    #[serde(default)]
-    arguments: Vec<String>,
-    memory: Option<Amount>,
-    handles: Option<u32>,
-    threads: Option<u32>,
-    processes: Option<u32>,
-    #[serde(default)]
-    cores: Vec<u64>,
-    priority: Option<u32>,
-    #[serde(default)]
-    grants: Vec<GrantName>,
-    #[serde(default)]
-    modules: Vec<String>,
-}
-
-/// A number of bytes, or a number with a unit.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Amount {
-    Bytes(u64),
-    Text(String),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum GrantName {
-    Log,
-    Clock,
-    Counters,
-    Power,
-    Image,
-}
-
-impl GrantName {
-    fn grant(self) -> Grant {
-        match self {
-            Self::Log => Grant::Log,
-            Self::Clock => Grant::Clock,
-            Self::Counters => Grant::Counters,
-            Self::Power => Grant::Power,
-            Self::Image => Grant::Image,
-        }
-    }
-}
-
-impl ModuleEntry {
-    fn resolve(self) -> Result<Module, Invalid> {
-        let what = match &self.name {
-            Some(name) => format!("module `{name}`"),
-            None => "a module without a name".into(),
-        };
-        let origin = match (self.program, self.path, self.elf, self.file) {
-            (None, None, None, Some(file)) => Origin::File(file),
-            (program, path, elf, None) => program_origin(&what, program, path, elf)?,
-            _ => return Err(no_single_origin(&what)),
-        };
-        named(&what, self.name, origin)
-    }
-}
-
-impl ProcessEntry {
-    fn resolve(&self) -> Result<Module, Invalid> {
-        let what = format!("process `{}`", self.name);
-        let (program, path, elf) = (self.program.clone(), self.path.clone(), self.elf.clone());
-        named(&what, None, program_origin(&what, program, path, elf)?)
-    }
-
-    fn into_process(self, program: String) -> Result<Process, Invalid> {
-        let limits = Limits::DEFAULT;
-        let memory = match self.memory {
-            None => limits.memory,
-            Some(Amount::Bytes(bytes)) => bytes,
-            Some(Amount::Text(text)) => size::parse(&text).ok_or_else(|| {
-                Invalid(format!(
-                    "`memory = {text:?}` of process `{}` is not an amount; write for example \"16 MiB\"",
-                    self.name
-                ))
-            })?,
-        };
-        let cores = mask(&self.name, &self.cores)?;
-        let grants = self.grants.into_iter().map(GrantName::grant);
-        Ok(Process {
-            name: self.name,
-            program,
-            arguments: self.arguments,
-            memory,
-            handles: self.handles.unwrap_or(limits.handles),
-            threads: self.threads.unwrap_or(limits.threads),
-            processes: self.processes.unwrap_or(limits.processes),
-            cores,
-            priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
-            grants: grants
-                .chain(self.modules.into_iter().map(Grant::Module))
-                .collect(),
-        })
-    }
-}
-
-fn mask(name: &str, cores: &[u64]) -> Result<u64, Invalid> {
-    cores.iter().try_fold(0, |mask, &core| {
-        if core >= MAX_CORES as u64 {
-            return Err(Invalid(format!(
-                "process `{name}` asks for core {core}; cores are numbered 0 to {}",
-                MAX_CORES - 1
-            )));
-        }
-        Ok(mask | 1 << core)
-    })
-}
-
-fn program_origin(
-    what: &str,
-    program: Option<String>,
-    path: Option<String>,
-    elf: Option<String>,
-) -> Result<Origin, Invalid> {
-    match (program, path, elf) {
-        (Some(program), None, None) => Ok(Origin::Workspace(program)),
-        (binary, Some(path), None) => Ok(Origin::Package(path, binary)),
-        (None, None, Some(elf)) => Ok(Origin::Elf(elf)),
-        _ => Err(no_single_origin(what)),
-    }
-}
-
-fn no_single_origin(what: &str) -> Invalid {
-    Invalid(format!(
-        "{what} must say once where it comes from: `program` (of the workspace), `path` (a package, with `program` for one of several binaries), `elf` (a ready ELF file), or for a module `file`"
-    ))
-}
-
-/// A module's name is what the manifest says, or follows from its origin.
-fn named(what: &str, name: Option<String>, origin: Origin) -> Result<Module, Invalid> {
-    let name = name.unwrap_or_else(|| match &origin {
-        Origin::Workspace(program) | Origin::Package(_, Some(program)) => program.clone(),
-        Origin::Package(path, None) => last(path).into(),
-        Origin::Elf(path) => last(path).trim_end_matches(".elf").into(),
-        Origin::File(path) => last(path).into(),
-    });
-    if name == ".." || name == "." {
-        return Err(Invalid(format!(
-            "the path of {what} must end in the name of the package's folder"
-        )));
-    }
-    check_name("a module", &name, MAX_MODULE_NAME)?;
-    Ok(Module { name, origin })
-}
-
-fn last(path: &str) -> &str {
-    path.trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Process, Shutdown};
     use alloc::vec;
     use proptest::prelude::*;
 

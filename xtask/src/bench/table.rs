@@ -101,6 +101,7 @@ fn row(result: &Measurement) -> [String; COLUMNS] {
         number(result.max),
         match result.unit.as_str() {
             "instructions" => "instr".into(),
+            "nanoseconds" => "ns".into(),
             unit => unit.into(),
         },
         shown(bound.map(|bound| bound.limit)),
