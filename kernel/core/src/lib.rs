@@ -18,6 +18,7 @@ pub mod frames;
 pub mod handles;
 pub mod holders;
 pub mod options;
+pub mod pci;
 pub mod queue;
 pub mod regions;
 pub mod shootdown;
