@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     cli::{BuildOptions, RunOptions},
@@ -62,10 +62,22 @@ pub fn run(options: &RunOptions) -> Result<ExitCode> {
         Ok(())
     })?;
     eprint!("{}", report.complaints);
-    eprintln!("the machine {}", report.ending);
-    Ok(match report.ending {
-        Ending::Success => ExitCode::SUCCESS,
-        Ending::Interrupted => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
-    })
+    match report.ending {
+        Ending::Success => {
+            eprintln!("the machine {}", report.ending);
+            Ok(ExitCode::SUCCESS)
+        }
+        Ending::Interrupted => Ok(ExitCode::from(130)),
+        ref ending => bail!("the machine {ending}; {}", advice(ending)),
+    }
+}
+
+fn advice(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::TimedOut(_) => "look where it stands with `cargo xtask gdb`, or raise --timeout",
+        Ending::Failure => "the log above says which program failed",
+        Ending::Panic => "CONTRIBUTING.md says how to read the panic above",
+        Ending::LoaderError => "mend what the loader's message above names",
+        _ => "see above what came last, or look closer with `cargo xtask gdb`",
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     accel::{self, Accelerator},
@@ -25,6 +25,10 @@ impl Session {
     /// Sees that QEMU is there, and reads the manifest.
     pub fn new(workspace: &Workspace, options: &MachineOptions, manifest: &Path) -> Result<Self> {
         let recipe = Recipe::new(workspace, options.profile.profile(), manifest)?;
+        if let Some(disk) = options.disk.as_deref().filter(|disk| !disk.exists()) {
+            let disk = disk.display();
+            bail!("there is no disk image {disk}; make one with `truncate -s 1G {disk}`");
+        }
         let qemu = setup::ensure_qemu(options.qemu.as_deref(), options.dry_run)?;
         let mut machine = Machine::new(&qemu, Accelerator::Tcg, options);
         machine.loader = recipe.loader(workspace);

@@ -71,7 +71,7 @@ fn find_or_install(wish: Option<&Path>, consent: Consent) -> Result<PathBuf> {
     match (state(qemu), wish) {
         (State::Good(_), _) => return Ok(qemu.into()),
         (bad, Some(_)) => bail!(
-            "{} {bad}; give --qemu the path of a newer one",
+            "{} {bad}; give --qemu the path of a QEMU {OLDEST_QEMU} or newer",
             qemu.display()
         ),
         (bad, None) => eprintln!("{QEMU} {bad}"),
@@ -128,7 +128,7 @@ impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Missing => f.write_str("is not installed"),
-            Self::Strange => f.write_str("does not tell its version"),
+            Self::Strange => f.write_str("does not answer like QEMU"),
             Self::Old(version) => {
                 write!(f, "has version {version}, {OLDEST_QEMU} or newer is needed")
             }
@@ -158,7 +158,8 @@ pub fn qemu_version(qemu: &Path) -> String {
 
 /// The version in a line such as `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
 fn version(output: &str) -> Option<(u32, String)> {
-    let text = output.split("version ").nth(1)?.split_whitespace().next()?;
+    let rest = output.strip_prefix("QEMU emulator version ")?;
+    let text = rest.split_whitespace().next()?;
     Some((text.split('.').next()?.parse().ok()?, text.into()))
 }
 
@@ -192,7 +193,14 @@ mod tests {
         assert_eq!(version(line), Some((10, "10.0.2".into())));
         let line = "QEMU emulator version 8.2.50";
         assert_eq!(version(line), Some((8, "8.2.50".into())));
-        for text in ["", "QEMU", "version ", "version x.y"] {
+        let other = "false (GNU coreutils) 9.1\nLicense GPLv3+: GNU GPL version 3 or later";
+        for text in [
+            "",
+            "QEMU",
+            "QEMU emulator version ",
+            "QEMU emulator version x.y",
+            other,
+        ] {
             assert_eq!(version(text), None, "{text}");
         }
     }
