@@ -98,13 +98,22 @@ pub struct Victim<'a> {
 
 impl<'a> Victim<'a> {
     pub fn new(kind: &'a str) -> Self {
+        let victim = Self::silent(kind);
+        match log() {
+            Some(log) => victim.with(|command| command.give(names::LOG, log, Rights::WRITE)),
+            None => victim,
+        }
+    }
+
+    /// One that cannot write to the log.
+    pub fn silent(kind: &'a str) -> Self {
         let limits = Limits {
             memory: 4 << 20,
             handles: 64,
             threads: 16,
             ..Limits::DEFAULT
         };
-        let mut command = Command::new(kind, program())
+        let command = Command::new(kind, program())
             .argument("victim")
             .argument(kind)
             .limits(limits)
@@ -113,9 +122,6 @@ impl<'a> Victim<'a> {
                 image(),
                 Rights::READ | Rights::MAP | Rights::EXECUTE,
             );
-        if let Some(log) = log() {
-            command = command.give(names::LOG, log, Rights::WRITE);
-        }
         Self { command }
     }
 

@@ -22,9 +22,9 @@ use driver_sdk::prelude::*;
 driver_sdk::main!(main);
 
 fn main() -> i32 {
-    let mut arguments = arguments();
-    match (arguments.next(), arguments.next()) {
-        (Some("victim"), Some(kind)) => victims::play(kind, arguments.next().unwrap_or("")),
-        (filter, _) => harness::run(tests::ALL, filter.filter(|&word| word != "soak")),
+    let mut words = arguments();
+    match (words.next(), words.next()) {
+        (Some("victim"), Some(kind)) => victims::play(kind, words.next().unwrap_or("")),
+        _ => harness::run(tests::ALL, arguments().find(|&word| word != "soak")),
     }
 }

@@ -4,6 +4,7 @@ mod calls;
 mod faults;
 mod handles;
 mod heap;
+mod hostile;
 mod life;
 mod limits;
 mod logs;
@@ -36,5 +37,6 @@ pub const ALL: &[&[Test]] = &[
     vector::TESTS,
     faults::TESTS,
     limits::TESTS,
+    hostile::TESTS,
     life::TESTS,
 ];

@@ -1,6 +1,7 @@
 //! What the victims do. Each kind is one act; most should not survive it.
 
 pub mod fault;
+mod hostile;
 mod limit;
 mod run;
 
@@ -21,6 +22,7 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "leave-all" => run::leave_everything_open(),
         "main-ends-first" => run::end_while_threads_run(),
         "last-thread" => run::end_by_the_last_thread(),
+        "hostile" => hostile::play(number() as u64),
         "unmap-under-reader" => run::unmap_under_reader(),
         "memory-limit" => limit::memory(),
         "heap-limit" => limit::heap(),
