@@ -2,7 +2,10 @@
 //! arguments that are likely to be at an edge.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use driver_sdk::{
     abi::{Call, call::Operation, layout},
@@ -15,8 +18,9 @@ use crate::raw;
 const CALLS: u32 = 4_000;
 const THREADS: u64 = 3;
 
-/// Bytes that calls may overwrite.
-static SCRATCH: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+/// Bytes that calls may overwrite: the addresses that they name, and as much behind them as one
+/// read moves at most.
+static SCRATCH: [AtomicU64; 10_000] = [const { AtomicU64::new(0) }; 10_000];
 
 /// Marsaglia's xorshift: a new number from each.
 struct Random(u64);
@@ -79,9 +83,9 @@ pub fn play(seed: u64) -> i32 {
             builder.spawn(move || call_at_random(random)).ok()
         })
         .collect();
-    // They may have closed the handles that a join needs, or all others.
+    // They may have closed the handles that a join needs, and lowered their priorities.
     while DONE.load(Ordering::SeqCst) < threads.len() {
-        thread::yield_now();
+        thread::sleep(Duration::from_micros(200));
     }
     core::mem::forget(threads);
     0
@@ -100,6 +104,8 @@ fn call_at_random(mut random: Random) {
                     continue;
                 }
             }
+            // Rare, or soon nothing would be left to do anything with.
+            Some(Call::Close) if random.below(50) > 0 => continue,
             // Waits end by themselves.
             Some(Call::Wait) => arguments[1] = random.below(1 << 20),
             Some(Call::FutexWait) => arguments[2] = random.below(1 << 20),
