@@ -14,44 +14,44 @@ use crate::{cargo, interrupt, workspace::Workspace};
 pub fn run(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let mut command = cargo::command();
     command.args(["test", "--no-fail-fast"]).args(filter);
-    libtest(workspace, command, "host tests", tally)
+    libtest(workspace, command, "host tests", tally)?;
+    Ok(())
 }
 
-/// The models of every crate that depends on loom, with every order of memory accesses tried.
-/// A model is a test in a module called `loom`.
+/// The models of every crate that depends on loom under `cfg(loom)`, with every order of memory
+/// accesses tried. A model is a test in a module called `model`.
 pub fn run_models(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
+    let filter = filter.unwrap_or("model::");
+    if !filter.contains("model") {
+        return Ok(());
+    }
     for package in workspace.with_models() {
-        if filter.is_some_and(|filter| !filter.contains("loom")) {
-            continue;
-        }
         let mut command = cargo::command();
-        let folder = workspace.target.join("loom");
         command
-            .args([
-                "test",
-                "--release",
-                "--lib",
-                "--package",
-                package,
-                "--target-dir",
-            ])
-            .arg(folder)
-            .args(["loom::"])
+            .args(["test", "--release", "--lib", "--package", package, filter])
+            .arg("--target-dir")
+            .arg(workspace.target.join("loom"))
             .env("RUSTFLAGS", "--cfg loom")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        libtest(workspace, command, "loom models", tally)?;
+        let what = format!("models of {package}");
+        if libtest(workspace, command, &what, tally)? == 0 && filter == "model::" {
+            tally.note_always(
+                &what,
+                Err("there is none; is its module called `model`?".into()),
+            );
+        }
     }
     Ok(())
 }
 
-/// Runs a `cargo test`, shows what it prints and counts its results.
+/// Runs a `cargo test`, shows what it prints and counts its results. Returns how many there were.
 fn libtest(
     workspace: &Workspace,
     mut command: Command,
     what: &str,
     tally: &mut Tally,
-) -> Result<()> {
+) -> Result<usize> {
     command.current_dir(&workspace.root);
     let mut child = command
         .stdin(Stdio::null())
@@ -80,7 +80,7 @@ fn libtest(
         let reason = "cargo test failed before it had a result; mend the errors above";
         tally.note_always(what, Err(reason.into()));
     }
-    Ok(())
+    Ok(passed + failed)
 }
 
 /// The numbers in `test result: ok. 20 passed; 0 failed; 0 ignored; …`.
