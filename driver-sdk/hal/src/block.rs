@@ -1,0 +1,282 @@
+//! What a block driver offers to whoever links it: an application, or the block server.
+//!
+//! The driver moves addresses, not bytes: a request names memory that the caller has pinned for
+//! the device, and the caller keeps that memory alive until the request is given back.
+
+use core::ops::Add;
+
+use crate::{DriverError, IoAddress};
+
+/// The number of a block on its namespace, counted from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Lba(pub u64);
+
+/// So many blocks: one is one, never zero-based.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct BlockCount(pub u64);
+
+/// Bytes from the start of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct ByteOffset(pub u64);
+
+/// A namespace of a controller, as the controller numbers it; 1 for a device that has only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct NamespaceId(pub u32);
+
+impl Lba {
+    /// The block after the last of `blocks`, or `None` past the end of the address space.
+    #[inline]
+    pub const fn checked_add(self, blocks: BlockCount) -> Option<Self> {
+        match self.0.checked_add(blocks.0) {
+            Some(end) => Some(Self(end)),
+            None => None,
+        }
+    }
+
+    /// Where the block begins, or `None` past the end of the address space.
+    pub const fn byte_offset(self, block_size: BlockSize) -> Option<ByteOffset> {
+        match self.0.checked_mul(block_size.bytes() as u64) {
+            Some(offset) => Some(ByteOffset(offset)),
+            None => None,
+        }
+    }
+}
+
+impl ByteOffset {
+    /// The block that begins here, or `None` if none does.
+    pub const fn lba(self, block_size: BlockSize) -> Option<Lba> {
+        let mask = block_size.bytes() as u64 - 1;
+        if self.0 & mask == 0 {
+            Some(Lba(self.0 >> block_size.shift()))
+        } else {
+            None
+        }
+    }
+}
+
+impl BlockCount {
+    /// Bytes in so many blocks, or `None` above 2^64.
+    #[inline]
+    pub const fn bytes(self, block_size: BlockSize) -> Option<u64> {
+        self.0.checked_mul(block_size.bytes() as u64)
+    }
+}
+
+impl Add for BlockCount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+/// Bytes of a block: a power of two from 512 to 64 Ki.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockSize(u8);
+
+impl BlockSize {
+    /// 512 bytes.
+    pub const B512: Self = Self(9);
+    /// 4096 bytes.
+    pub const B4096: Self = Self(12);
+
+    /// A block size as the exponent of two that devices report; `None` below 9 or above 16.
+    pub const fn from_shift(shift: u32) -> Option<Self> {
+        if shift >= 9 && shift <= 16 {
+            Some(Self(shift as u8))
+        } else {
+            None
+        }
+    }
+
+    /// A block size in bytes; `None` unless it is a power of two from 512 to 64 Ki.
+    pub const fn from_bytes(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() {
+            Self::from_shift(bytes.trailing_zeros())
+        } else {
+            None
+        }
+    }
+
+    /// In bytes.
+    #[inline]
+    pub const fn bytes(self) -> u32 {
+        1 << self.0
+    }
+
+    /// The exponent of two.
+    #[inline]
+    pub const fn shift(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// What a namespace holds and what one request on it may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockLimits {
+    /// Bytes of a block.
+    pub block_size: BlockSize,
+    /// Blocks of the namespace.
+    pub capacity: BlockCount,
+    /// Blocks of the largest request. The driver splits nothing that is not larger.
+    pub max_transfer: BlockCount,
+    /// Segments of the largest request.
+    pub max_segments: u32,
+    /// Every segment's address is a multiple of this, in bytes.
+    pub segment_alignment: u32,
+    /// Blocks that are written whole or not at all when power fails; at least one.
+    pub atomic_write: BlockCount,
+    /// Whether a completed write may be lost when power fails, unless it is flushed or has
+    /// [`RequestFlags::fua`].
+    pub volatile_cache: bool,
+}
+
+/// A piece of pinned memory that holds a request's data, or a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where the device finds the first byte.
+    pub address: IoAddress,
+    /// Bytes, contiguous for the device.
+    pub bytes: u32,
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Device to memory.
+    Read,
+    /// Memory to device.
+    Write,
+    /// Makes every write that has *completed* durable. Has no blocks and no segments. A write that
+    /// is still in flight may or may not be covered.
+    Flush,
+}
+
+/// How a request is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RequestFlags {
+    /// Force unit access: a write is durable when it completes, a read comes from the medium.
+    pub fua: bool,
+}
+
+/// One request to a [`BlockDriverQueue`].
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What to do.
+    pub operation: Operation,
+    /// Where.
+    pub namespace: NamespaceId,
+    /// The first block.
+    pub lba: Lba,
+    /// How many blocks.
+    pub blocks: BlockCount,
+    /// The memory: together exactly as long as the blocks.
+    pub segments: &'a [Segment],
+    /// How to do it.
+    pub flags: RequestFlags,
+    /// Given back with the completion; the driver does not look at it.
+    pub tag: u64,
+}
+
+/// What a queue is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Requests that can be in flight. The driver may give less, see
+    /// [`capacity`](BlockDriverQueue::capacity).
+    pub depth: u16,
+    /// Whether the queue gets an interrupt vector, without which
+    /// [`wait`](BlockDriverQueue::wait) is `Unsupported`.
+    pub interrupt: bool,
+}
+
+/// A block device's controller, initialised.
+///
+/// # What the implementer promises
+///
+/// - It has no threads and no locks of its own; queues do not share state on their paths.
+/// - It validates what the device says, once, before it appears in [`limits`](Self::limits).
+///
+/// # What the caller promises
+///
+/// - It keeps the controller alive as long as it uses queues.
+pub trait BlockDriver {
+    /// A queue, owned by who uses it.
+    type Queue: BlockDriverQueue;
+
+    /// The namespaces, in ascending order.
+    fn namespaces(&self) -> &[NamespaceId];
+
+    /// What a namespace holds and permits; `None` if there is no such namespace.
+    fn limits(&self, namespace: NamespaceId) -> Option<BlockLimits>;
+
+    /// Opens one more queue.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when the device has no further queue or vector, `InvalidRequest` for a depth of
+    /// zero; those of the back end.
+    fn open_queue(&mut self, options: QueueOptions) -> Result<Self::Queue, DriverError>;
+
+    /// Takes the device back from whatever state it is in. Once this returns, with or without an
+    /// error, the device reaches no memory of any request, and each queue that was open gives back
+    /// what it had in flight as `Aborted` by its next [`reap`](BlockDriverQueue::reap), and accepts
+    /// nothing more. New queues can be opened if this succeeded.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` or `Gone` when the device does not come back; it was then disconnected.
+    fn reset(&mut self) -> Result<(), DriverError>;
+}
+
+/// One queue of a block device: submit some, [`kick`](Self::kick) once, reap.
+///
+/// # What the implementer promises
+///
+/// - Every request that was accepted is given back by [`reap`](Self::reap) exactly once, with its
+///   own tag, whatever the device does; and not before the device has let go of its memory. When
+///   the device breaks its rules, does not answer, or dies, requests are given back after a reset.
+/// - A request that is refused has no effect.
+/// - Requests may complete in any order.
+///
+/// # What the caller promises
+///
+/// - The memory behind the segments is pinned for this device, in the right direction, and stays
+///   so until the request is given back. With an IOMMU a broken promise fails that request; it
+///   harms nobody else.
+/// - It reaps until nothing is in flight, or resets the device, before it drops the queue.
+pub trait BlockDriverQueue {
+    /// Requests that can be in flight.
+    fn capacity(&self) -> usize;
+
+    /// Requests that are in flight.
+    fn in_flight(&self) -> usize;
+
+    /// Places a request in the queue. The device hears of it at the next [`kick`](Self::kick).
+    ///
+    /// # Errors
+    ///
+    /// `QueueFull`; `InvalidRequest`, `OutOfRange` and `Unsupported` for a request outside the
+    /// namespace's limits; `Aborted` or `Gone` after the device was reset or lost.
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
+
+    /// Tells the device of everything that was submitted since the last call: at most one register
+    /// write, none if nothing was.
+    fn kick(&mut self);
+
+    /// Gives back what has completed: calls `completed(tag, result)` for each request and returns
+    /// how many there were. Never waits.
+    fn reap(&mut self, completed: impl FnMut(u64, Result<(), DriverError>)) -> usize;
+
+    /// Sleeps until there may be something to reap, or the clock reaches `deadline`. It arms the
+    /// interrupt and looks at the queue once more before it sleeps, so no completion is slept over.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` (as `Hal(TimedOut)`) at the deadline, `Unsupported` for a queue without an
+    /// interrupt; those of the back end.
+    fn wait(&mut self, deadline: u64) -> Result<(), DriverError>;
+}
