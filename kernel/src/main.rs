@@ -15,6 +15,7 @@ mod first;
 mod kernel;
 mod memory;
 mod object;
+mod pci;
 mod platform;
 mod sched;
 mod start;

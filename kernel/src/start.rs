@@ -15,6 +15,7 @@ use crate::{
     arch::{self, core_data, cpu},
     first, kernel,
     memory::{frames, heap, paging, stacks},
+    pci,
     platform::{self, acpi::Machine, apic, backtrace, clock, legacy, power, smp},
     sched, time_page,
 };
@@ -99,6 +100,7 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
     legacy::mask_all(&machine);
     apic::init_bsp(&clock::calibrate(&machine));
     start_first_core();
+    pci::init(&machine);
     let cores = 1 + start_other_cores(&machine, boot, &options);
     frames::reclaim(boot);
     time_page::init(cores);

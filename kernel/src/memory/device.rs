@@ -1,7 +1,8 @@
 //! Kernel mappings outside the direct map: device registers and the kernel stacks.
 //!
-//! They lie in one top-level slot that all address spaces share, and are made at boot (on one
-//! core, before programs run), so there is nothing to flush and nothing to take back.
+//! They lie in one top-level slot that all address spaces share. They are made at boot or when a
+//! device is first used, and never taken back: a page that becomes present was not before, so there
+//! is nothing to flush.
 
 use core::{
     ptr::NonNull,
@@ -23,7 +24,7 @@ pub fn reserve(pages: u64) -> u64 {
     NEXT.fetch_add((pages + 1) * PAGE_SIZE, Ordering::Relaxed) + PAGE_SIZE
 }
 
-/// Maps device registers, uncached. At boot only. `None` if there is no memory for the tables.
+/// Maps device registers, uncached, for good. `None` if there is no memory for the tables.
 pub fn map_device(physical: u64, bytes: u64) -> Option<NonNull<u8>> {
     let offset = physical % PAGE_SIZE;
     let pages = (offset + bytes).div_ceil(PAGE_SIZE);

@@ -1,0 +1,147 @@
+//! Finding the functions: bus by bus, through the bridges.
+
+use alloc::{vec, vec::Vec};
+use core::ptr::NonNull;
+
+use pci_types::{HeaderType, PciAddress, PciHeader, PciPciBridgeHeader};
+use spillway_kernel_core::pci::{
+    FunctionId,
+    groups::{self, Node},
+};
+
+use super::{config::ConfigSpace, function::Function};
+use crate::{
+    memory::map_device,
+    platform::acpi::{Machine, PciRange},
+};
+
+/// The most functions that are looked after.
+const MAX_FUNCTIONS: usize = 1024;
+/// Bytes of configuration space of one bus.
+const BUS_BYTES: u64 = 1 << 20;
+/// What reads as the vendor where there is no function (PCI 3.0, 6.1).
+const NO_VENDOR: u16 = 0xffff;
+/// The extended capability of access control services (PCI Express 5.0, 7.7.8).
+const ACS: u16 = 0x0d;
+
+/// A function as it was found.
+struct Found {
+    config: ConfigSpace,
+    node: Node,
+}
+
+/// All functions of the machine, by address.
+pub fn functions(machine: &Machine) -> Vec<Function> {
+    let mut found = Vec::new();
+    for range in machine.pci.iter() {
+        scan_range(range, &mut found);
+    }
+    found.sort_by_key(|function| function.node.id);
+    found.dedup_by_key(|function| function.node.id);
+    let nodes: Vec<Node> = found.iter().map(|function| function.node).collect();
+    let mut groups = vec![0; nodes.len()];
+    groups::assign(&nodes, &mut groups);
+    let functions = found.iter().zip(groups);
+    functions
+        .map(|(found, group)| {
+            let is_bridge = found.node.behind.is_some();
+            Function::new(found.node.id, found.config, is_bridge, group)
+        })
+        .collect()
+}
+
+/// The root bus of a range and all behind its bridges, each bus once.
+fn scan_range(range: &PciRange, found: &mut Vec<Found>) {
+    let mut seen = [false; 256];
+    let mut waiting = vec![range.first_bus];
+    while let Some(bus) = waiting.pop() {
+        let inside = (range.first_bus..=range.last_bus).contains(&bus);
+        if !inside || core::mem::replace(&mut seen[usize::from(bus)], true) {
+            continue;
+        }
+        let start = range.base + u64::from(bus) * BUS_BYTES;
+        let Some(start) = map_device(start, BUS_BYTES) else {
+            log::warn!("no memory to map the configuration space of PCI bus {bus:#x}");
+            return;
+        };
+        let before = found.len();
+        scan_bus(range.segment, bus, start, found);
+        waiting.extend(
+            found[before..]
+                .iter()
+                .filter_map(|f| f.node.behind)
+                .map(|(first, _)| first),
+        );
+    }
+}
+
+fn scan_bus(segment: u16, bus: u8, start: NonNull<u8>, found: &mut Vec<Found>) {
+    for device in 0..32 {
+        for function in 0..8 {
+            let id = FunctionId {
+                segment,
+                bus,
+                device,
+                function,
+            };
+            let offset = u64::from(id.raw() & 0xff) << 12;
+            // SAFETY: the bus is mapped for good, uncached, 4096 bytes for each function.
+            let config = unsafe { ConfigSpace::new(start.add(offset as usize)) };
+            if config.read::<u16>(0) == NO_VENDOR {
+                if function == 0 {
+                    break;
+                }
+                continue;
+            }
+            if found.len() == MAX_FUNCTIONS {
+                log::warn!("more than {MAX_FUNCTIONS} PCI functions: the rest is left alone");
+                return;
+            }
+            let header = PciHeader::new(PciAddress::new(segment, bus, device, function));
+            let is_alone = function == 0 && !header.has_multiple_functions(&config);
+            found.push(Found {
+                config,
+                node: node(id, header, &config),
+            });
+            if is_alone {
+                break;
+            }
+        }
+    }
+}
+
+fn node(id: FunctionId, header: PciHeader, config: &ConfigSpace) -> Node {
+    let behind = match header.header_type(config) {
+        HeaderType::PciPciBridge => PciPciBridgeHeader::from_header(header, config).map(|bridge| {
+            (
+                bridge.secondary_bus_number(config),
+                bridge.subordinate_bus_number(config),
+            )
+        }),
+        _ => None,
+    };
+    Node {
+        id,
+        behind,
+        has_acs: has_extended_capability(config, ACS),
+    }
+}
+
+/// Looks for an extended capability (PCI Express 5.0, 7.6.3), in a bounded number of steps.
+fn has_extended_capability(config: &ConfigSpace, wanted: u16) -> bool {
+    let mut offset = 0x100;
+    for _ in 0..1024 {
+        let header: u32 = config.read(offset);
+        if header == 0 || header == u32::MAX {
+            return false;
+        }
+        if header as u16 == wanted {
+            return true;
+        }
+        offset = (header >> 20) as u16 & 0xffc;
+        if offset < 0x100 {
+            return false;
+        }
+    }
+    false
+}
