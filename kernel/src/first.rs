@@ -159,7 +159,7 @@ fn map(
     access: Rights,
 ) -> Result<(), Error> {
     let length = memory.bytes();
-    let flags = paging::user_flags(access);
+    let flags = paging::user_flags(access, None);
     let mut done = 0;
     while let Some((frame, bytes)) = memory.run(done, length - done) {
         let charge = || process.account.charge(PAGE_SIZE);
@@ -202,6 +202,10 @@ fn startup_block(
     name(
         startup::COUNTERS,
         give(Object::Counters(None), Rights::READ | pass)?,
+    );
+    name(
+        startup::DEVICES,
+        give(Object::Devices, Rights::READ | Rights::MANAGE | pass)?,
     );
     name(startup::POWER, give(Object::Power, Rights::MANAGE | pass)?);
     for module in boot.modules() {

@@ -3,6 +3,7 @@
 use lock_api::MutexGuard;
 
 use crate::{
+    object::interrupt::Vectors,
     sched::Scheduler,
     sync::{RawSpin, Spin},
 };
@@ -13,12 +14,15 @@ use crate::{
 pub struct Kernel {
     /// Who runs, who is ready, who waits.
     pub sched: Scheduler,
+    /// Which vectors of which core belong to devices.
+    pub interrupts: Vectors,
     /// For thread and process numbers that are never used twice.
     next_id: u64,
 }
 
 static KERNEL: Spin<Kernel> = Spin::new(Kernel {
     sched: Scheduler::empty(),
+    interrupts: Vectors::new(),
     next_id: 1,
 });
 

@@ -9,12 +9,13 @@ use core::{
 use log::LevelFilter;
 use spillway_abi::limits::MAX_CORES;
 use spillway_bootinfo::BootInfo;
-use spillway_kernel_core::options::{Branch, Exit, Idle, LogLevel, Options};
+use spillway_kernel_core::options::{Branch, Dma, Exit, Idle, LogLevel, Options};
 
 use crate::{
     arch::{self, core_data, cpu},
     first, kernel,
     memory::{frames, heap, paging, stacks},
+    object::reach,
     pci,
     platform::{self, acpi::Machine, apic, backtrace, clock, legacy, power, smp},
     sched, time_page,
@@ -128,6 +129,7 @@ fn options(boot: &BootInfo) -> Options {
     });
     complaints.for_each(|complaint| log::warn!("boot command line: {complaint}"));
     sched::set_idle_poll(options.idle == Idle::Poll);
+    reach::set_trust(options.dma == Dma::Trust);
     options
 }
 

@@ -45,10 +45,12 @@ counters! {
     Shootdowns = 8, "shootdowns";
     /// Times that a core went to sleep for want of work (system only).
     Idles = 9, "idles";
+    /// Interrupts that no device of anybody sent (system only).
+    SpuriousInterrupts = 10, "spurious_interrupts";
 }
 
 /// How many counters there are.
-pub const COUNTER_COUNT: usize = 10;
+pub const COUNTER_COUNT: usize = 11;
 
 const _: () = {
     let mut index = 0;

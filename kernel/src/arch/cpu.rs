@@ -121,8 +121,22 @@ pub fn enable_features() {
             XCr0::write(state);
         }
     }
+    set_write_combining();
     HAS_XSAVE.store(features.xsave, Ordering::Relaxed);
     HAS_SMAP.store(features.smap, Ordering::Relaxed);
+}
+
+/// Makes entry 1 of the page attribute table, which write-through would be and which nobody uses,
+/// write combining (Intel SDM vol. 3, 12.12).
+fn set_write_combining() {
+    /// IA32_PAT (Intel SDM vol. 4, table 2-2): a byte per entry; 1 is write combining.
+    const PAT: u32 = 0x277;
+    // SAFETY: every x86_64 processor has the register, and no mapping uses the entry yet.
+    unsafe {
+        let mut pat = Msr::new(PAT);
+        let value = pat.read();
+        pat.write(value & !0xff00 | 0x0100);
+    }
 }
 
 static FLUSH_BRANCHES: AtomicBool = AtomicBool::new(false);

@@ -20,8 +20,9 @@ use super::{
     shootdown, user_copy,
 };
 use crate::{
+    kernel,
     memory::stacks::EXCEPTION_STACK_SIZE,
-    object::process,
+    object::{interrupt::arrived, process},
     platform::{apic, panic, vectors},
     sched,
 };
@@ -340,7 +341,7 @@ fn interrupt(vector: u8) {
         vectors::SPURIOUS => {}
         other => {
             apic::end_of_interrupt();
-            log::warn!("interrupt {other} that nobody asked for");
+            arrived(&mut kernel::lock(), other);
         }
     }
 }

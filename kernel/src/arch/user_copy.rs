@@ -185,6 +185,8 @@ pub unsafe trait AnyBytes: Copy {}
 unsafe impl AnyBytes for spillway_abi::object::ThreadArguments {}
 // SAFETY: bytes and integers only.
 unsafe impl AnyBytes for spillway_abi::object::ProcessArguments {}
+// SAFETY: integers only, no padding.
+unsafe impl AnyBytes for spillway_abi::device::PinArguments {}
 // SAFETY: an integer.
 unsafe impl AnyBytes for u32 {}
 

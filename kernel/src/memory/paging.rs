@@ -1,6 +1,6 @@
 //! Page tables: four levels of 512 entries, reached through the direct map.
 
-use spillway_abi::{Error, PAGE_SIZE, Rights, layout};
+use spillway_abi::{Error, PAGE_SIZE, Rights, device::Caching, layout};
 use spillway_kernel_core::frames::Extent;
 use spin::Once;
 use x86_64::{
@@ -167,11 +167,20 @@ pub fn new_root() -> Result<PhysAddr, Error> {
 
 /// The flags for an access that has been checked: readable at least, never writable and
 /// executable.
-pub fn user_flags(access: Rights) -> PageTableFlags {
+pub fn user_flags(access: Rights, caching: Option<Caching>) -> PageTableFlags {
     let mut flags = PageTableFlags::PRESENT | PageTableFlags::USER_ACCESSIBLE;
     flags.set(PageTableFlags::WRITABLE, access.contains(Rights::WRITE));
     if !access.contains(Rights::EXECUTE) {
         flags |= no_execute();
+    }
+    match caching {
+        None => {}
+        // Entries 3 and 1 of the page attribute table (SDM vol. 3, 12.12.3): `arch::cpu` sets
+        // entry 1 to write combining; entry 3 is uncached from the start.
+        Some(Caching::Uncached) => {
+            flags |= PageTableFlags::NO_CACHE | PageTableFlags::WRITE_THROUGH;
+        }
+        Some(Caching::WriteCombining) => flags |= PageTableFlags::WRITE_THROUGH,
     }
     flags
 }

@@ -1,7 +1,12 @@
 //! Memory objects: pages of fixed number, there from the beginning.
 
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use alloc::{sync::Arc, vec::Vec};
-use spillway_abi::{Error, PAGE_SIZE};
+use spillway_abi::{Error, PAGE_SIZE, device::Caching};
 use spillway_kernel_core::{frames::Extent, holders::Holders};
 use x86_64::PhysAddr;
 
@@ -17,8 +22,31 @@ use crate::{
 pub struct Memory {
     extents: Vec<Extent>,
     bytes: u64,
-    /// Who holds it and who pays; nobody for a boot module, whose frames are never freed.
+    /// Who holds it and who pays; nobody for boot modules and registers, which are never freed.
     holders: Option<Locked<Holders<Arc<Account>>>>,
+    /// It is a device's registers.
+    registers: Option<Registers>,
+}
+
+/// What is special about a Memory of registers.
+#[derive(Debug)]
+struct Registers {
+    caching: Caching,
+    /// The bytes that nobody may write but the kernel.
+    protected: Option<Range<u64>>,
+    /// The device was taken back: it can no longer be mapped.
+    revoked: AtomicBool,
+}
+
+/// Frames of a Memory that follow each other and are mapped alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Where they begin.
+    pub start: PhysAddr,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether a program may write them at all.
+    pub writable: bool,
 }
 
 impl Memory {
@@ -33,6 +61,7 @@ impl Memory {
             extents: Vec::new(),
             bytes,
             holders,
+            registers: None,
         })
     }
 
@@ -47,6 +76,49 @@ impl Memory {
             extents: alloc::vec![extent],
             bytes: count * PAGE_SIZE,
             holders: None,
+            registers: None,
+        }
+    }
+
+    /// The registers of a device; `protected` bytes of them can be mapped, but never written.
+    pub fn registers(
+        start: PhysAddr,
+        bytes: u64,
+        caching: Caching,
+        protected: Option<Range<u64>>,
+    ) -> Self {
+        let registers = Registers {
+            caching,
+            protected,
+            revoked: AtomicBool::new(false),
+        };
+        let mut memory = Self::module(start, bytes);
+        memory.registers = Some(registers);
+        memory
+    }
+
+    /// How accesses to registers are treated; `None` if it is ordinary memory.
+    pub fn caching(&self) -> Option<Caching> {
+        self.registers.as_ref().map(|registers| registers.caching)
+    }
+
+    /// Whether it is a device's registers, which the kernel itself does not reach.
+    pub fn is_registers(&self) -> bool {
+        self.registers.is_some()
+    }
+
+    /// Forbids new mappings of registers: their device is taken back.
+    pub fn revoke(&self) {
+        if let Some(registers) = &self.registers {
+            registers.revoked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// [`Error::Gone`] if the device was taken back.
+    pub fn check_live(&self) -> Result<(), Error> {
+        match &self.registers {
+            Some(registers) if registers.revoked.load(Ordering::Relaxed) => Err(Error::Gone),
+            _ => Ok(()),
         }
     }
 
@@ -104,6 +176,22 @@ impl Memory {
             before += bytes;
         }
         None
+    }
+
+    /// As [`Self::run`], ending where it changes whether programs may write.
+    pub fn mappable_run(&self, offset: u64, most: u64) -> Option<Run> {
+        let protected = self.registers.as_ref().and_then(|r| r.protected.clone());
+        let (writable, most) = match protected {
+            Some(range) if range.contains(&offset) => (false, most.min(range.end - offset)),
+            Some(range) if offset < range.start => (true, most.min(range.start - offset)),
+            _ => (true, most),
+        };
+        let (start, bytes) = self.run(offset, most)?;
+        Some(Run {
+            start,
+            bytes,
+            writable,
+        })
     }
 
     /// Calls `f` with each stretch of the kernel's view of a range.

@@ -1,9 +1,16 @@
 //! The kernel's objects.
 
+pub mod dma;
+pub mod grant;
+pub mod interrupt;
 pub mod memory;
 pub mod process;
+pub mod reach;
 pub mod thread;
 
+pub use dma::{DmaSpace, Pin};
+pub use grant::Grant;
+pub use interrupt::Interrupt;
 pub use memory::Memory;
 pub use process::Process;
 pub use thread::Thread;
@@ -28,6 +35,16 @@ pub enum Object {
     Counters(Option<Arc<Process>>),
     /// The power switch.
     Power,
+    /// The table of PCI functions.
+    Devices,
+    /// A PCI function that was granted.
+    PciFunction(Arc<Grant>),
+    /// What a function may reach by DMA.
+    DmaSpace(Arc<DmaSpace>),
+    /// A range of memory in a DmaSpace.
+    Pin(Arc<Pin>),
+    /// A function's vector.
+    Interrupt(Arc<Interrupt>),
 }
 
 /// The rights of a new process or thread object.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use spillway_abi::{
     Error, ExitStatus, Fault, Handle, PAGE_SIZE, Rights,
     counters::{COUNTER_COUNT, Counter},
@@ -11,7 +11,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::{handles::HandleTable, queue::List};
 
-use super::Object;
+use super::{Grant, Object};
 use crate::{
     arch::core,
     kernel::{self, Guard, Kernel},
@@ -68,6 +68,8 @@ pub struct ProcessState {
     pub fault: FaultReport,
     /// Everything that it had is back.
     pub gone: bool,
+    /// The functions that it owns.
+    pub grants: Vec<Arc<Grant>>,
     /// Who waits for that.
     pub waiters: List,
     /// Handles to it in other processes' tables.
@@ -119,6 +121,7 @@ impl Process {
                 status: None,
                 fault: FaultReport::default(),
                 gone: false,
+                grants: Vec::new(),
                 waiters: List::new(),
                 outside_handles: 0,
                 has_teardown: false,

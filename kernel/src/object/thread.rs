@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, ExitStatus, PAGE_SIZE, object::ThreadArguments};
 use spillway_kernel_core::queue::List;
 
-use super::Process;
+use super::{Interrupt, Process};
 use crate::{arch::context::Context, kernel::Kernel, sched::work::Work, sync::Locked};
 
 /// A thread. It is never ended from outside: it ends by itself or with its process.
@@ -55,12 +55,29 @@ pub enum Phase {
 /// What a thread waits for; says from which list it is taken if it must not wait on.
 #[derive(Clone, Debug)]
 pub enum Wait {
-    /// A word of its process's memory.
-    Futex,
+    /// A word of its process's memory, at this address.
+    Futex(u64),
     /// The end of a process.
     Process(Arc<Process>),
     /// The end of a thread.
     Thread(Arc<Thread>),
+    /// An interrupt of a device.
+    Interrupt(Arc<Interrupt>),
+    /// Only the deadline.
+    Time,
+}
+
+impl Wait {
+    /// The list of those who wait for the object. Words have a table of their own, and for the
+    /// deadline alone there is no list.
+    pub fn waiters<'a>(&'a self, kernel: &'a mut Kernel) -> Option<&'a mut List> {
+        Some(match self {
+            Self::Process(process) => &mut process.state.get_mut(kernel).waiters,
+            Self::Thread(thread) => &mut thread.state.get_mut(kernel).waiters,
+            Self::Interrupt(interrupt) => &mut interrupt.state.get_mut(kernel).waiters,
+            Self::Futex(_) | Self::Time => return None,
+        })
+    }
 }
 
 /// The part of a thread that the kernel lock protects.

@@ -7,7 +7,7 @@ mod config;
 mod enumerate;
 pub mod function;
 pub mod messages;
-mod reset;
+pub mod reset;
 
 use alloc::vec::Vec;
 use spillway_kernel_core::pci::name::Selector;

@@ -3,6 +3,10 @@
 //! The local interrupt controller takes the upper four bits as the priority (Intel SDM volume 3,
 //! section 11.8.3): devices are below the kernel's own interrupts.
 
+/// The first vector for devices …
+pub const FIRST_DEVICE: u8 = 0x30;
+/// … and the last.
+pub const LAST_DEVICE: u8 = 0xef;
 /// The timer of a core.
 pub const TIMER: u8 = 0xf0;
 /// Another core made a thread ready here.

@@ -8,13 +8,12 @@
 mod choose;
 mod idle;
 mod switch;
+mod wait;
 pub mod work;
 
 use alloc::{sync::Arc, vec::Vec};
 use spillway_abi::{
     Error, ExitStatus,
-    call::NO_DEADLINE,
-    counters::Counter,
     limits::{MAX_CORES, MAX_THREADS},
 };
 use spillway_kernel_core::{
@@ -26,15 +25,17 @@ use spillway_kernel_core::{
 
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{account_calls, reschedule_after_call, reschedule_after_trap, schedule};
+use wait::{end_wait, wake_all};
+pub use wait::{has_passed, wait, wake_first, wake_futex};
 
 use crate::{
     arch::{core, entry, of},
     kernel::Kernel,
     object::{
         Process, Thread,
-        thread::{Phase, THREAD_COST, Wait},
+        thread::{Phase, THREAD_COST},
     },
-    platform::{apic, clock, vectors},
+    platform::{apic, vectors},
     time_page,
 };
 use work::{Teardown, Work};
@@ -228,105 +229,6 @@ fn enqueue(kernel: &mut Kernel, thread: &Thread, index: usize, front: bool) {
         queue.push(links, thread.slot, priority);
     }
     time_page::set_runnable(index, queue.len());
-}
-
-/// Lets the running thread wait. The caller goes to [`schedule`] afterwards, with the same guard.
-///
-/// If the process is ending the thread does not wait: the scheduler ends it.
-pub fn wait(kernel: &mut Kernel, thread: &Thread, wait: Wait, key: u64, deadline: u64) {
-    entry::leave_by_call();
-    if thread.process.is_ending() {
-        enqueue(kernel, thread, core().index.get(), true);
-        return;
-    }
-    let slot = thread.slot;
-    match &wait {
-        Wait::Futex => {
-            let Scheduler { waits, links, .. } = &mut kernel.sched;
-            waits.insert(links, slot, (thread.process.id, key));
-        }
-        Wait::Process(process) => {
-            let mut list = core::mem::take(&mut process.state.get_mut(kernel).waiters);
-            list.push_back(&mut kernel.sched.links, slot);
-            process.state.get_mut(kernel).waiters = list;
-        }
-        Wait::Thread(other) => {
-            let mut list = core::mem::take(&mut other.state.get_mut(kernel).waiters);
-            list.push_back(&mut kernel.sched.links, slot);
-            other.state.get_mut(kernel).waiters = list;
-        }
-    }
-    let home = core().index.get();
-    let state = thread.state.get_mut(kernel);
-    state.home = home;
-    state.phase = Phase::Waiting(wait);
-    if deadline != NO_DEADLINE {
-        kernel.sched.cores[home]
-            .deadlines
-            .insert(slot, clock::tsc_at(deadline));
-    }
-}
-
-/// Whether a deadline has come.
-pub fn has_passed(deadline: u64) -> bool {
-    deadline != NO_DEADLINE && deadline <= clock::now_ns()
-}
-
-/// Takes a thread that waits off its list and makes it ready, its call returning `result`.
-fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
-    let Phase::Waiting(wait) = &thread.state.get(kernel).phase else {
-        return;
-    };
-    match wait.clone() {
-        Wait::Futex => {
-            let Scheduler { waits, links, .. } = &mut kernel.sched;
-            waits.remove(links, thread.slot);
-        }
-        Wait::Process(process) => {
-            let mut list = core::mem::take(&mut process.state.get_mut(kernel).waiters);
-            list.remove(&mut kernel.sched.links, thread.slot);
-            process.state.get_mut(kernel).waiters = list;
-        }
-        Wait::Thread(other) => {
-            let mut list = core::mem::take(&mut other.state.get_mut(kernel).waiters);
-            list.remove(&mut kernel.sched.links, thread.slot);
-            other.state.get_mut(kernel).waiters = list;
-        }
-    }
-    wake(kernel, thread, result);
-}
-
-/// Makes a thread ready that has been taken off what it waited on.
-fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
-    let home = thread.state.get(kernel).home;
-    kernel.sched.cores[home].deadlines.remove(thread.slot);
-    thread.set_result(kernel, result);
-    thread.process.count(Counter::WakeUps, 1);
-    core().count_here(Counter::WakeUps, 1);
-    make_ready(kernel, thread);
-}
-
-/// Wakes at most `most` threads of a process that wait on a word; returns how many.
-pub fn wake_futex(kernel: &mut Kernel, process: u64, address: u64, most: u32) -> u32 {
-    let mut woken = 0;
-    while woken < most {
-        let mut found = None;
-        let Scheduler { waits, links, .. } = &mut kernel.sched;
-        waits.wake(links, (process, address), 1, |slot| found = Some(slot));
-        let Some(slot) = found else { break };
-        let thread = kernel.sched.thread(slot);
-        wake(kernel, &thread, Ok(0));
-        woken += 1;
-    }
-    woken
-}
-
-/// Wakes everybody on a list of waiters.
-fn wake_all(kernel: &mut Kernel, mut list: spillway_kernel_core::queue::List, status: ExitStatus) {
-    while let Some(slot) = list.pop_front(&mut kernel.sched.links) {
-        let thread = kernel.sched.thread(slot);
-        wake(kernel, &thread, Ok(status.to_raw()));
-    }
 }
 
 /// Makes a thread come into the scheduler, wherever it is, so that it notices that its process

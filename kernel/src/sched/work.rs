@@ -8,20 +8,24 @@
 
 mod create;
 mod map;
+mod pin;
+mod revoke;
 mod teardown;
 
 use alloc::sync::Arc;
 
 pub use create::CreateMemory;
 pub use map::{MapPages, UnmapPages};
+pub use pin::{PinPages, UnpinPages};
+pub use revoke::Revoke;
 use spillway_abi::{Error, ExitStatus};
 pub use teardown::{Teardown, close, take_orphan};
 
-use super::{enqueue, forget};
+use super::{enqueue, forget, wait::sleep};
 use crate::{
     arch::{core, entry},
     kernel::Guard,
-    object::Thread,
+    object::{Thread, thread::Wait},
     syscall::Outcome,
 };
 
@@ -36,6 +40,12 @@ pub enum Work {
     Unmap(UnmapPages),
     /// Takes a process apart.
     Teardown(Teardown),
+    /// Lets a function reach memory.
+    Pin(PinPages),
+    /// Takes memory from a function.
+    Unpin(UnpinPages),
+    /// Takes a function from its owner.
+    Revoke(Revoke),
 }
 
 /// What a step came to.
@@ -45,6 +55,8 @@ pub enum Progress {
     Done(Result<u64, Error>),
     /// There is more to do.
     More(Work),
+    /// There is more to do, but not before this time, in nanoseconds.
+    Sleep(Work, u64),
 }
 
 impl Work {
@@ -55,6 +67,9 @@ impl Work {
             Self::Map(work) => work.step(guard),
             Self::Unmap(work) => work.step(guard),
             Self::Teardown(work) => work.step(guard),
+            Self::Pin(work) => work.step(guard, thread),
+            Self::Unpin(work) => work.step(guard),
+            Self::Revoke(work) => work.step(guard),
         }
     }
 }
@@ -67,6 +82,12 @@ pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
             entry::leave_by_call();
             thread.state.get_mut(&mut guard).work = Some(rest);
             enqueue(&mut guard, thread, core().index.get(), false);
+            Outcome::Switch(guard)
+        }
+        Progress::Sleep(rest, until) => {
+            entry::leave_by_call();
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            sleep(&mut guard, thread, Wait::Time, until);
             Outcome::Switch(guard)
         }
     }
@@ -82,6 +103,10 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
         Progress::More(rest) => {
             thread.state.get_mut(&mut guard).work = Some(rest);
             enqueue(&mut guard, &thread, core().index.get(), false);
+        }
+        Progress::Sleep(rest, until) => {
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            sleep(&mut guard, &thread, Wait::Time, until);
         }
         Progress::Done(_) if ends_thread => {
             let process = thread.process.clone();

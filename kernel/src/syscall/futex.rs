@@ -29,7 +29,7 @@ impl SystemCall for FutexWait {
             Ok(value) if value != expected => Outcome::Done(Err(Error::Changed)),
             Ok(_) if sched::has_passed(deadline) => Outcome::Done(Err(Error::TimedOut)),
             Ok(_) => {
-                sched::wait(&mut guard, thread, Wait::Futex, address, deadline);
+                sched::wait(&mut guard, thread, Wait::Futex(address), deadline);
                 Outcome::Switch(guard)
             }
         }

@@ -8,7 +8,7 @@ use super::{Arguments, Outcome, SystemCall, handle};
 use crate::{
     kernel::{self, Kernel},
     object::{Object, Process, Thread},
-    sched::work::{self, Teardown, Work},
+    sched::work::{self, Teardown, UnpinPages, Work},
 };
 
 /// [`spillway_abi::Call::Close`].
@@ -24,6 +24,12 @@ impl SystemCall for Close {
             handle(raw).and_then(|handle| process.state.get_mut(&mut guard).handles.remove(handle));
         match removed {
             Err(error) => Outcome::Done(Err(error)),
+            Ok((Object::Pin(pin), _)) => work::begin(guard, thread, UnpinPages::begin(pin)),
+            Ok((Object::PciFunction(grant), _)) => super::device::revoke(guard, thread, grant),
+            Ok((Object::Interrupt(interrupt), _)) => {
+                interrupt.kill(&mut guard);
+                Outcome::Done(Ok(0))
+            }
             Ok((object, _)) => {
                 work::close(&mut guard, process, object);
                 match work::take_orphan(&mut guard) {

@@ -8,7 +8,7 @@ use spillway_abi::{
     limits::{MAX_CORES, MAX_LOG_WRITE},
 };
 
-use super::{Arguments, Outcome, SystemCall, create, handle, meta};
+use super::{Arguments, Outcome, SystemCall, create, device, handle, meta};
 use crate::{
     arch::{self, user_copy, user_copy::UserRange},
     kernel::{self, Guard},
@@ -73,7 +73,30 @@ impl Request<'_> {
                     let process = process.clone();
                     create::create(self.guard, self.thread, process, a, b, c)
                 }
-                (Object::Process(_), Err(error)) => Outcome::Done(Err(error)),
+                (Object::PciFunction(grant), Ok(())) => {
+                    let grant = grant.clone();
+                    let Self {
+                        mut guard, thread, ..
+                    } = self;
+                    device::create(&mut guard, thread, &grant, [a, b, c]).into()
+                }
+                (Object::DmaSpace(space), Ok(())) => {
+                    let space = space.clone();
+                    device::pin(self.guard, self.thread, &space, a)
+                }
+                (Object::Process(_) | Object::PciFunction(_) | Object::DmaSpace(_), Err(error)) => {
+                    Outcome::Done(Err(error))
+                }
+                _ => Outcome::Done(Err(Error::BadOperation)),
+            },
+            Operation::Open => match (&self.object, self.need(Rights::MANAGE)) {
+                (Object::Devices, Ok(())) => {
+                    let Self {
+                        mut guard, thread, ..
+                    } = self;
+                    device::open(&mut guard, thread, [a, b, c]).into()
+                }
+                (Object::Devices, Err(error)) => Outcome::Done(Err(error)),
                 _ => Outcome::Done(Err(Error::BadOperation)),
             },
             Operation::Destroy => self.destroy(a),
@@ -89,7 +112,7 @@ impl Request<'_> {
                 } = self;
                 meta::set(&mut guard, &object, rights, a, b).into()
             }
-            Operation::Open | Operation::Share => Outcome::Done(Err(Error::BadOperation)),
+            Operation::Share => Outcome::Done(Err(Error::BadOperation)),
         }
     }
 
@@ -99,7 +122,13 @@ impl Request<'_> {
             _ => return Outcome::Done(Err(Error::BadArgument)),
         };
         match (&self.object, self.need(Rights::MANAGE)) {
-            (Object::Process(_) | Object::Power, Err(error)) => Outcome::Done(Err(error)),
+            (Object::Process(_) | Object::Power | Object::PciFunction(_), Err(error)) => {
+                Outcome::Done(Err(error))
+            }
+            (Object::PciFunction(grant), Ok(())) => {
+                let grant = grant.clone();
+                device::revoke(self.guard, self.thread, grant)
+            }
             (Object::Power, Ok(())) => {
                 drop(self.guard);
                 power::exit(if status == 0 {
@@ -123,7 +152,15 @@ impl Request<'_> {
 
     fn read(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
         match &self.object {
-            Object::Memory(memory) => {
+            Object::Devices => {
+                self.need(Rights::READ)?;
+                device::list(&self.guard, offset, address, length)
+            }
+            Object::PciFunction(grant) => {
+                self.need(Rights::READ)?;
+                device::read_config(&self.guard, grant, offset, address, length)
+            }
+            Object::Memory(memory) if !memory.is_registers() => {
                 self.need(Rights::READ)?;
                 let memory = memory.clone();
                 drop(self.guard);
@@ -148,7 +185,11 @@ impl Request<'_> {
 
     fn write(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
         match &self.object {
-            Object::Memory(memory) => {
+            Object::PciFunction(grant) => {
+                self.need(Rights::WRITE)?;
+                device::write_config(&self.guard, grant, offset, address, length)
+            }
+            Object::Memory(memory) if !memory.is_registers() => {
                 self.need(Rights::WRITE)?;
                 let memory = memory.clone();
                 drop(self.guard);

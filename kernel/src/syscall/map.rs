@@ -68,6 +68,11 @@ fn prepare_map(
         return Err(Error::BadArgument);
     }
     memory.check(offset, length)?;
+    memory.check_live()?;
+    // Registers are mapped by their owner only, so that a revocation finds all mappings.
+    if memory.is_registers() && !core::ptr::eq(&*process, caller) {
+        return Err(Error::Refused);
+    }
     if !frames::has_reserve() {
         return Err(Error::OutOfMemory);
     }

@@ -2,13 +2,14 @@
 
 use spillway_abi::{
     Error, Rights,
+    device::{DmaSpaceMeta, FunctionMeta, PinMeta},
     object::{ClockMeta, MemoryMeta, ProcessMeta, ThreadMeta},
 };
 
 use crate::{
     kernel::Kernel,
     memory::{frames, heap},
-    object::{Object, Process, Thread},
+    object::{Grant, Object, Process, Thread},
     platform::clock,
     sched,
 };
@@ -43,7 +44,27 @@ pub fn get(kernel: &Kernel, object: &Object, rights: Rights, key: u64) -> Result
                 ClockMeta::KernelEntryTsc => crate::start::entry_tsc(),
             })
         }
-        Object::Log | Object::Counters(_) | Object::Power => Err(Error::BadOperation),
+        Object::PciFunction(grant) => {
+            let (key, index) = FunctionMeta::from_raw(key).ok_or(Error::BadOperation)?;
+            readable().and_then(|()| function_value(kernel, grant, key, index))
+        }
+        Object::DmaSpace(space) => match key {
+            key if key == DmaSpaceMeta::Confined as u64 => {
+                Ok(space.state.get(kernel).reach.is_confined().into())
+            }
+            key if key == DmaSpaceMeta::Pinned as u64 => Ok(space.pinned(kernel)),
+            _ => Err(Error::BadOperation),
+        },
+        Object::Pin(pin) => match key {
+            key if key == PinMeta::IoAddress as u64 => Ok(pin.io_address),
+            key if key == PinMeta::Length as u64 => Ok(pin.length),
+            _ => Err(Error::BadOperation),
+        },
+        Object::Log
+        | Object::Counters(_)
+        | Object::Power
+        | Object::Devices
+        | Object::Interrupt(_) => Err(Error::BadOperation),
     }
 }
 
@@ -72,7 +93,26 @@ fn thread_value(kernel: &Kernel, thread: &Thread, key: ThreadMeta) -> u64 {
     }
 }
 
-/// Changes the value behind a key. Only a thread has any that can be changed.
+fn function_value(
+    kernel: &Kernel,
+    grant: &Grant,
+    key: FunctionMeta,
+    index: u8,
+) -> Result<u64, Error> {
+    grant.check(kernel)?;
+    let function = grant.function;
+    Ok(match key {
+        FunctionMeta::Address => function.id.raw().into(),
+        FunctionMeta::Identity => u64::from(function.vendor) | u64::from(function.device) << 16,
+        FunctionMeta::Class => function.class_code().into(),
+        FunctionMeta::Vectors => function.messages.vectors().into(),
+        FunctionMeta::BusMaster => function.is_bus_master().into(),
+        FunctionMeta::Reset => return Err(Error::BadOperation),
+        FunctionMeta::Bar0Size => function.bars[usize::from(index)].map_or(0, |bar| bar.size),
+    })
+}
+
+/// Changes the value behind a key. Only threads and functions have any that can be changed.
 pub fn set(
     kernel: &mut Kernel,
     object: &Object,
@@ -80,8 +120,10 @@ pub fn set(
     key: u64,
     value: u64,
 ) -> Result<u64, Error> {
-    let Object::Thread(thread) = object else {
-        return Err(Error::BadOperation);
+    let thread = match object {
+        Object::Thread(thread) => thread,
+        Object::PciFunction(grant) => return set_function(kernel, grant, rights, key, value),
+        _ => return Err(Error::BadOperation),
     };
     let key = ThreadMeta::from_raw(key).ok_or(Error::BadOperation)?;
     if !rights.contains(Rights::MANAGE) {
@@ -103,6 +145,25 @@ pub fn set(
             sched::set_affinity(kernel, thread, affinity);
         }
         ThreadMeta::Id => return Err(Error::BadOperation),
+    }
+    Ok(0)
+}
+
+fn set_function(
+    kernel: &Kernel,
+    grant: &Grant,
+    rights: Rights,
+    key: u64,
+    value: u64,
+) -> Result<u64, Error> {
+    let (key, _) = FunctionMeta::from_raw(key).ok_or(Error::BadOperation)?;
+    if !rights.contains(Rights::MANAGE) {
+        return Err(Error::MissingRight);
+    }
+    match (key, value) {
+        (FunctionMeta::BusMaster, 0 | 1) => grant.set_bus_master(kernel, value == 1)?,
+        (FunctionMeta::BusMaster, _) => return Err(Error::BadArgument),
+        _ => return Err(Error::BadOperation),
     }
     Ok(0)
 }

@@ -20,10 +20,17 @@ impl SystemCall for Wait {
             Ok(wait) => wait,
             Err(error) => return Outcome::Done(Err(error)),
         };
+        if let thread::Wait::Interrupt(interrupt) = &wait {
+            match interrupt.take(&mut guard) {
+                Ok(None) => {}
+                Ok(Some(count)) => return Outcome::Done(Ok(count)),
+                Err(error) => return Outcome::Done(Err(error)),
+            }
+        }
         let status = match &wait {
             thread::Wait::Process(process) => process.final_status(&guard),
             thread::Wait::Thread(other) => sched::thread_status(&guard, other),
-            thread::Wait::Futex => None,
+            _ => None,
         };
         if let Some(status) = status {
             return Outcome::Done(Ok(status.to_raw()));
@@ -31,7 +38,7 @@ impl SystemCall for Wait {
         if sched::has_passed(deadline) {
             return Outcome::Done(Err(Error::TimedOut));
         }
-        sched::wait(&mut guard, thread, wait, 0, deadline);
+        sched::wait(&mut guard, thread, wait, deadline);
         Outcome::Switch(guard)
     }
 }
@@ -46,6 +53,7 @@ fn target(kernel: &Kernel, thread: &Arc<Thread>, raw: u64) -> Result<thread::Wai
         Object::Process(process) => Ok(thread::Wait::Process(process.clone())),
         Object::Thread(other) if Arc::ptr_eq(other, thread) => Err(Error::BadArgument),
         Object::Thread(other) => Ok(thread::Wait::Thread(other.clone())),
+        Object::Interrupt(interrupt) => Ok(thread::Wait::Interrupt(interrupt.clone())),
         _ => Err(Error::WrongObject),
     }
 }

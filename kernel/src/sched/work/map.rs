@@ -60,7 +60,7 @@ impl MapPages {
         if self.process.is_ending() {
             return Progress::Done(Err(Error::Gone));
         }
-        if let Err(error) = self.advance() {
+        if let Err(error) = self.memory.check_live().and_then(|()| self.advance()) {
             // What is mapped already goes away again.
             let undo = UnmapPages {
                 process: self.process,
@@ -87,13 +87,19 @@ impl MapPages {
     }
 
     fn advance(&mut self) -> Result<(), Error> {
-        let flags = paging::user_flags(self.access);
         let until = self.length.min(self.done + MAP_STEP);
         while self.done < until {
-            let (frame, bytes) = self
+            let run = self
                 .memory
-                .run(self.offset + self.done, until - self.done)
+                .mappable_run(self.offset + self.done, until - self.done)
                 .ok_or(Error::OutOfRange)?;
+            let mut access = self.access;
+            access.set(
+                Rights::WRITE,
+                access.contains(Rights::WRITE) && run.writable,
+            );
+            let flags = paging::user_flags(access, self.memory.caching());
+            let (frame, bytes) = (run.start, run.bytes);
             let account = &self.process.account;
             let address = self.start + self.done;
             let charge = || account.charge(PAGE_SIZE);

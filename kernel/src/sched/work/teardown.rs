@@ -1,12 +1,12 @@
 //! Taking a process apart, once none of its threads runs any more.
 //!
-//! The order: every core leaves the address space; handles are closed; mappings go; page tables
+//! The order: every core leaves the address space; devices are taken back; handles are closed; mappings go; page tables
 //! go. Each step is bounded. Then whoever waits is told, and the parent is free to make another.
 
 use alloc::sync::Arc;
 use spillway_abi::{ExitStatus, PAGE_SIZE};
 
-use super::{super::wake_all, Progress, Work};
+use super::{super::wait::wake_all, Progress, Revoke, Work, revoke::Revoked};
 use crate::{
     arch::{core, shootdown},
     kernel::{Guard, Kernel},
@@ -30,9 +30,10 @@ pub struct Teardown {
     is_orphan: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Stage {
     Leave,
+    Devices(Option<Revoke>),
     Handles,
     Mappings,
     Tables,
@@ -65,11 +66,19 @@ impl Teardown {
     }
 
     pub(super) fn step(mut self, guard: &mut Guard) -> Progress {
-        self.stage = match self.stage {
+        let stage = core::mem::replace(&mut self.stage, Stage::Leave);
+        self.stage = match stage {
             Stage::Leave => {
                 self.leave(guard);
-                Stage::Handles
+                Stage::Devices(None)
             }
+            Stage::Devices(work) => match self.take_device(guard, work) {
+                Ok(next) => next,
+                Err((rest, until)) => {
+                    self.stage = Stage::Devices(Some(rest));
+                    return Progress::Sleep(Work::Teardown(self), until);
+                }
+            },
             Stage::Handles if self.close_handles(guard) => Stage::Mappings,
             Stage::Mappings if self.drop_mappings(guard) => Stage::Tables,
             Stage::Tables if self.free_tables() => return self.finish(guard),
@@ -88,6 +97,23 @@ impl Teardown {
             shootdown::flush_others(cores);
         });
         debug_assert_eq!(self.process.space.cores(), 0);
+    }
+
+    /// Goes on taking back the process's functions. A revocation that must wait is an error, with
+    /// the time until when.
+    fn take_device(&self, guard: &mut Guard, work: Option<Revoke>) -> Result<Stage, (Revoke, u64)> {
+        let work = match work {
+            Some(work) => work,
+            None => match self.process.state.get(guard).grants.first().cloned() {
+                Some(grant) => Revoke::begin(guard, grant),
+                None => return Ok(Stage::Handles),
+            },
+        };
+        match work.advance(guard) {
+            Revoked::Done => Ok(Stage::Devices(None)),
+            Revoked::More(rest) => Ok(Stage::Devices(Some(rest))),
+            Revoked::Later(rest, until) => Err((rest, until)),
+        }
     }
 
     /// Whether all are closed.

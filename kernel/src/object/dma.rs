@@ -1,0 +1,108 @@
+//! What a granted function may reach by DMA: pins of memory.
+
+use alloc::{sync::Arc, vec::Vec};
+use spillway_abi::Error;
+
+use super::{Grant, Memory, reach::Reach};
+use crate::{kernel::Kernel, sync::Locked};
+
+/// The most pins of one function.
+const MAX_PINS: usize = 1000;
+/// What a pin costs of the kernel's own memory, in bytes; charged to the owner.
+pub const PIN_COST: u64 = 128;
+
+/// The I/O address space of one function.
+#[derive(Debug)]
+pub struct DmaSpace {
+    /// Whose it is.
+    pub grant: Arc<Grant>,
+    /// What the kernel lock protects.
+    pub state: Locked<DmaState>,
+}
+
+/// The part of a DmaSpace that the kernel lock protects.
+#[derive(Debug)]
+pub struct DmaState {
+    /// How the function is confined.
+    pub reach: Reach,
+    /// What it may reach. Until a pin has left this list its memory is in quarantine: the pin
+    /// holds it.
+    pub pins: Vec<Arc<Pin>>,
+}
+
+/// A range of memory that a function may reach.
+#[derive(Debug)]
+pub struct Pin {
+    /// For which function.
+    pub space: Arc<DmaSpace>,
+    /// Where, for the function.
+    pub io_address: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Keeps the pages.
+    pub memory: Arc<Memory>,
+}
+
+impl DmaSpace {
+    /// The one DmaSpace of a grant, made when first asked for. [`Error::NoIommu`].
+    pub fn of(kernel: &mut Kernel, grant: &Arc<Grant>) -> Result<Arc<Self>, Error> {
+        grant.check(kernel)?;
+        if let Some(space) = &grant.state.get(kernel).dma {
+            return Ok(space.clone());
+        }
+        let reach = Reach::new(grant.function.id)?;
+        let state = Locked::new(DmaState {
+            reach,
+            pins: Vec::new(),
+        });
+        let space = Arc::new(Self {
+            grant: grant.clone(),
+            state,
+        });
+        grant.state.get_mut(kernel).dma = Some(space.clone());
+        Ok(space)
+    }
+
+    /// Bytes pinned.
+    pub fn pinned(&self, kernel: &Kernel) -> u64 {
+        self.state
+            .get(kernel)
+            .pins
+            .iter()
+            .map(|pin| pin.length)
+            .sum()
+    }
+
+    /// Makes room for a pin. [`Error::LimitReached`], [`Error::OutOfMemory`].
+    pub fn reserve(&self, kernel: &mut Kernel) -> Result<(), Error> {
+        let pins = &mut self.state.get_mut(kernel).pins;
+        if pins.len() >= MAX_PINS {
+            return Err(Error::LimitReached);
+        }
+        pins.try_reserve(1).map_err(|_| Error::OutOfMemory)
+    }
+
+    /// Takes a pin off the list, if it is still there, and lets go of its memory.
+    pub fn forget(&self, kernel: &mut Kernel, pin: &Arc<Pin>) {
+        let pins = &mut self.state.get_mut(kernel).pins;
+        if let Some(index) = pins.iter().position(|other| Arc::ptr_eq(other, pin)) {
+            pins.swap_remove(index);
+            self.let_go(kernel, pin);
+        }
+    }
+
+    /// Takes any pin off the list and lets go of its memory. False if there is none.
+    pub fn forget_any(&self, kernel: &mut Kernel) -> bool {
+        let Some(pin) = self.state.get_mut(kernel).pins.pop() else {
+            return false;
+        };
+        self.let_go(kernel, &pin);
+        true
+    }
+
+    fn let_go(&self, kernel: &mut Kernel, pin: &Pin) {
+        let account = &self.grant.owner.account;
+        pin.memory.let_go(kernel, account);
+        account.release(PIN_COST);
+    }
+}

@@ -1,0 +1,127 @@
+//! Waiting and waking.
+
+use core::mem;
+
+use spillway_abi::{Error, ExitStatus, call::NO_DEADLINE, counters::Counter};
+use spillway_kernel_core::queue::{Links, List};
+
+use super::{Scheduler, enqueue, make_ready};
+use crate::{
+    arch::{core, entry},
+    kernel::Kernel,
+    object::{
+        Thread,
+        thread::{Phase, Wait},
+    },
+    platform::clock,
+};
+
+/// Lets the running thread wait. The caller goes to [`super::schedule`] afterwards, with the same
+/// guard.
+///
+/// If the process is ending the thread does not wait: the scheduler ends it.
+pub fn wait(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
+    entry::leave_by_call();
+    if thread.process.is_ending() {
+        enqueue(kernel, thread, core().index.get(), true);
+    } else {
+        sleep(kernel, thread, wait, deadline);
+    }
+}
+
+/// Puts a thread, which is on no list, to sleep until it is woken or the deadline comes.
+pub(super) fn sleep(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
+    let slot = thread.slot;
+    if let Wait::Futex(address) = wait {
+        let Scheduler { waits, links, .. } = &mut kernel.sched;
+        waits.insert(links, slot, (thread.process.id, address));
+    } else {
+        edit_waiters(kernel, &wait, |list, links| list.push_back(links, slot));
+    }
+    let home = core().index.get();
+    let state = thread.state.get_mut(kernel);
+    state.home = home;
+    state.phase = Phase::Waiting(wait);
+    if deadline != NO_DEADLINE {
+        let deadlines = &mut kernel.sched.cores[home].deadlines;
+        deadlines.insert(slot, clock::tsc_at(deadline));
+    }
+}
+
+/// Changes the list of those who wait for an object, if the object has one. The list is taken out
+/// and put back: it and the links are both behind the lock.
+fn edit_waiters(kernel: &mut Kernel, wait: &Wait, f: impl FnOnce(&mut List, &mut Links)) {
+    let Some(list) = wait.waiters(kernel) else {
+        return;
+    };
+    let mut list = mem::take(list);
+    f(&mut list, &mut kernel.sched.links);
+    if let Some(place) = wait.waiters(kernel) {
+        *place = list;
+    }
+}
+
+/// Whether a deadline has come.
+pub fn has_passed(deadline: u64) -> bool {
+    deadline != NO_DEADLINE && deadline <= clock::now_ns()
+}
+
+/// Takes a thread that waits off its list and makes it ready, its call returning `result`.
+pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
+    let Phase::Waiting(wait) = &thread.state.get(kernel).phase else {
+        return;
+    };
+    let wait = wait.clone();
+    if let Wait::Futex(_) = wait {
+        let Scheduler { waits, links, .. } = &mut kernel.sched;
+        waits.remove(links, thread.slot);
+    } else {
+        edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot));
+    }
+    wake(kernel, thread, result);
+}
+
+/// Makes a thread ready that has been taken off what it waited on.
+fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
+    let home = thread.state.get(kernel).home;
+    kernel.sched.cores[home].deadlines.remove(thread.slot);
+    thread.set_result(kernel, result);
+    thread.process.count(Counter::WakeUps, 1);
+    core().count_here(Counter::WakeUps, 1);
+    make_ready(kernel, thread);
+}
+
+/// Wakes at most `most` threads of a process that wait on a word; returns how many.
+pub fn wake_futex(kernel: &mut Kernel, process: u64, address: u64, most: u32) -> u32 {
+    let mut woken = 0;
+    while woken < most {
+        let mut found = None;
+        let Scheduler { waits, links, .. } = &mut kernel.sched;
+        waits.wake(links, (process, address), 1, |slot| found = Some(slot));
+        let Some(slot) = found else { break };
+        let thread = kernel.sched.thread(slot);
+        wake(kernel, &thread, Ok(0));
+        woken += 1;
+    }
+    woken
+}
+
+/// Wakes the thread that has waited longest for an object. Whether there was one.
+pub fn wake_first(kernel: &mut Kernel, wait: &Wait, result: Result<u64, Error>) -> bool {
+    let mut first = None;
+    edit_waiters(kernel, wait, |list, links| first = list.pop_front(links));
+    let Some(slot) = first else {
+        return false;
+    };
+    let thread = kernel.sched.thread(slot);
+    wake(kernel, &thread, result);
+    true
+}
+
+/// Wakes everybody on a list of waiters.
+pub(super) fn wake_all(kernel: &mut Kernel, mut list: List, status: ExitStatus) {
+    while let Some(slot) = list.pop_front(&mut kernel.sched.links) {
+        let thread = kernel.sched.thread(slot);
+        wake(kernel, &thread, Ok(status.to_raw()));
+    }
+}

@@ -1,0 +1,187 @@
+//! Pinning memory for a function, and unpinning it.
+
+use alloc::sync::Arc;
+use spillway_abi::{
+    Error, PAGE_SIZE, Rights,
+    device::{PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
+};
+
+use super::{Progress, Work};
+use crate::{
+    kernel::Guard,
+    object::{DmaSpace, Memory, Object, Pin, Thread, dma::PIN_COST},
+    syscall::insert,
+};
+
+/// Bytes mapped per step, if they are small pages.
+const STEP: u64 = 512 * PAGE_SIZE;
+
+/// A pin that is not complete.
+#[derive(Debug)]
+pub struct PinPages {
+    space: Arc<DmaSpace>,
+    memory: Arc<Memory>,
+    arguments: PinArguments,
+    io_address: u64,
+    done: u64,
+}
+
+impl PinPages {
+    /// Checks the arguments and finds an I/O address.
+    pub fn begin(
+        guard: &mut Guard,
+        space: &Arc<DmaSpace>,
+        memory: Arc<Memory>,
+        arguments: PinArguments,
+    ) -> Result<Work, Error> {
+        let PinArguments {
+            direction,
+            offset,
+            length,
+            address_bits,
+            alignment_bits,
+            ..
+        } = arguments;
+        space.grant.check(guard)?;
+        let right = direction & !(PIN_TO_DEVICE | PIN_FROM_DEVICE) == 0
+            && direction != 0
+            && length > 0
+            && (offset | length).is_multiple_of(PAGE_SIZE)
+            && (20..=64).contains(&address_bits)
+            && (12..=30).contains(&alignment_bits)
+            && !memory.is_registers();
+        if !right {
+            return Err(Error::BadArgument);
+        }
+        memory.check(offset, length)?;
+        space.reserve(guard)?;
+        let account = space.grant.owner.account.clone();
+        account.charge(PIN_COST)?;
+        let reach = &mut space.state.get_mut(guard).reach;
+        let io_address = reach
+            .allocate(&memory, offset, length, address_bits, 1 << alignment_bits)
+            .inspect_err(|_| account.release(PIN_COST))?;
+        if let Err(error) = memory.hold(guard, &account) {
+            space.state.get_mut(guard).reach.release(io_address);
+            account.release(PIN_COST);
+            return Err(error);
+        }
+        // It is on the list from the beginning, so that a revocation in between finds it.
+        let space = space.clone();
+        let pin = Pin {
+            space: space.clone(),
+            io_address,
+            length,
+            memory: memory.clone(),
+        };
+        space.state.get_mut(guard).pins.push(Arc::new(pin));
+        Ok(Work::Pin(Self {
+            space,
+            memory,
+            arguments,
+            io_address,
+            done: 0,
+        }))
+    }
+
+    pub(super) fn step(mut self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
+        if let Err(error) = self.space.grant.check(guard) {
+            return Progress::Done(Err(error));
+        }
+        let pin = self.pin(guard);
+        if let Err(error) = self.advance(guard) {
+            return undo(pin, error).step(guard);
+        }
+        if self.done < self.arguments.length {
+            return Progress::More(Work::Pin(self));
+        }
+        let Some(pin) = pin else {
+            return Progress::Done(Err(Error::Gone));
+        };
+        let rights = Rights::READ;
+        match insert(guard, &thread.process, Object::Pin(pin.clone()), rights) {
+            Ok(handle) => Progress::Done(Ok(handle.raw().into())),
+            Err(error) => undo(Some(pin), error).step(guard),
+        }
+    }
+
+    /// The entry of the list.
+    fn pin(&self, guard: &Guard) -> Option<Arc<Pin>> {
+        let pins = &self.space.state.get(guard).pins;
+        pins.iter()
+            .find(|pin| pin.io_address == self.io_address && Arc::ptr_eq(&pin.memory, &self.memory))
+            .cloned()
+    }
+
+    fn advance(&mut self, guard: &mut Guard) -> Result<(), Error> {
+        let PinArguments {
+            offset,
+            length,
+            direction,
+            ..
+        } = self.arguments;
+        let until = length.min(self.done + STEP);
+        let account = self.space.grant.owner.account.clone();
+        while self.done < until {
+            let (frame, bytes) = self
+                .memory
+                .run(offset + self.done, until - self.done)
+                .ok_or(Error::OutOfRange)?;
+            let io = self.io_address + self.done;
+            let charge = || account.charge(PAGE_SIZE);
+            let reach = &mut self.space.state.get_mut(guard).reach;
+            reach.map(io, frame.as_u64(), bytes, direction, charge)?;
+            self.done += bytes;
+        }
+        Ok(())
+    }
+}
+
+fn undo(pin: Option<Arc<Pin>>, error: Error) -> UnpinPages {
+    UnpinPages {
+        pin,
+        cleared: 0,
+        result: Err(error),
+    }
+}
+
+/// A pin that is being taken away.
+#[derive(Debug)]
+pub struct UnpinPages {
+    pin: Option<Arc<Pin>>,
+    cleared: u64,
+    result: Result<u64, Error>,
+}
+
+impl UnpinPages {
+    /// Takes a pin away whose handle was closed.
+    pub fn begin(pin: Arc<Pin>) -> Work {
+        Work::Unpin(Self {
+            pin: Some(pin),
+            cleared: 0,
+            result: Ok(0),
+        })
+    }
+
+    pub(super) fn step(mut self, guard: &mut Guard) -> Progress {
+        let Some(pin) = self.pin.clone() else {
+            return Progress::Done(self.result);
+        };
+        let space = pin.space.clone();
+        // A revocation takes all pins away by itself.
+        if space.grant.state.get(guard).revoked {
+            return Progress::Done(self.result);
+        }
+        let bytes = STEP.min(pin.length - self.cleared);
+        let reach = &mut space.state.get_mut(guard).reach;
+        reach.unmap(pin.io_address + self.cleared, bytes);
+        self.cleared += bytes;
+        if self.cleared < pin.length {
+            return Progress::More(Work::Unpin(self));
+        }
+        reach.flush();
+        reach.release(pin.io_address);
+        space.forget(guard, &pin);
+        Progress::Done(self.result)
+    }
+}

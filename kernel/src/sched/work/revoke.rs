@@ -1,0 +1,206 @@
+//! Taking a function back from its owner.
+//!
+//! The order is what makes it safe: nobody reaches the registers; nothing interrupts; the function
+//! masters the bus no more; it is reset, and has the time that it may need; it is cut off, and what
+//! the IOMMU remembered is forgotten; only then the memory that it could reach is let go, and the
+//! function is free for the next. Until then that memory is in quarantine: a pin holds it.
+//!
+//! Each stage can be done again, so a revocation that its thread could not finish begins anew when
+//! the owner is taken apart.
+
+use alloc::sync::Arc;
+
+use super::{Progress, UnmapPages, Work};
+use crate::{
+    kernel::Guard,
+    object::Grant,
+    pci::{State, reset::RESET_TIME},
+    platform::clock,
+};
+
+/// Pins let go of per step.
+const PINS: usize = 16;
+
+/// A revocation.
+#[derive(Debug)]
+pub struct Revoke {
+    grant: Arc<Grant>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Registers,
+    /// A mapping of registers that is being taken away.
+    Unmap(UnmapPages),
+    Quiet,
+    Reset,
+    /// Until this time, in nanoseconds, the function must be left alone.
+    Settle(u64),
+    Unpin {
+        answered: bool,
+    },
+}
+
+/// What a step of a revocation came to.
+#[derive(Debug)]
+pub enum Revoked {
+    /// The function is free, or blocked for good.
+    Done,
+    /// There is more to do.
+    More(Revoke),
+    /// There is more to do, not before this time, in nanoseconds.
+    Later(Revoke, u64),
+}
+
+impl Revoke {
+    /// Begins the end of a grant: nothing new comes from it any more.
+    pub fn begin(guard: &mut Guard, grant: Arc<Grant>) -> Self {
+        grant.state.get_mut(guard).revoked = true;
+        *grant.function.state.get_mut(guard) = State::Revoking;
+        Self {
+            grant,
+            stage: Stage::Registers,
+        }
+    }
+
+    /// A step as an operation of its own.
+    pub(super) fn step(self, guard: &mut Guard) -> Progress {
+        match self.advance(guard) {
+            Revoked::Done => Progress::Done(Ok(0)),
+            Revoked::More(rest) => Progress::More(Work::Revoke(rest)),
+            Revoked::Later(rest, until) => Progress::Sleep(Work::Revoke(rest), until),
+        }
+    }
+
+    /// Does a bounded part.
+    pub fn advance(mut self, guard: &mut Guard) -> Revoked {
+        self.stage = match self.stage {
+            Stage::Registers => self.next_mapping(guard),
+            Stage::Unmap(work) => match work.step(guard) {
+                Progress::More(Work::Unmap(rest)) => Stage::Unmap(rest),
+                _ => Stage::Registers,
+            },
+            Stage::Quiet => {
+                self.silence(guard);
+                Stage::Reset
+            }
+            Stage::Reset if self.grant.function.begin_reset() => {
+                Stage::Settle(clock::now_ns() + RESET_TIME)
+            }
+            Stage::Reset => {
+                self.cut_off(guard);
+                Stage::Unpin { answered: false }
+            }
+            Stage::Settle(until) if clock::now_ns() < until => {
+                return Revoked::Later(
+                    Self {
+                        stage: Stage::Settle(until),
+                        ..self
+                    },
+                    until,
+                );
+            }
+            Stage::Settle(_) => {
+                let answered = self.grant.function.end_reset();
+                self.cut_off(guard);
+                Stage::Unpin { answered }
+            }
+            Stage::Unpin { answered } => {
+                if self.let_go(guard, answered) {
+                    self.release(guard, answered);
+                    return Revoked::Done;
+                }
+                Stage::Unpin { answered }
+            }
+        };
+        Revoked::More(self)
+    }
+
+    /// The owner's next mapping of the function's registers, or the next stage. Only the owner can
+    /// have any. If the owner is ending, its address space is nobody's any more.
+    fn next_mapping(&self, guard: &mut Guard) -> Stage {
+        let Grant {
+            function,
+            owner,
+            state,
+        } = &*self.grant;
+        let bars = &mut state.get_mut(guard).bars;
+        bars.iter().flatten().for_each(|memory| memory.revoke());
+        if owner.is_ending() {
+            return Stage::Quiet;
+        }
+        let bars = state.get(guard).bars.clone();
+        let regions = owner.space.regions.get(guard);
+        let found = regions.iter().find(|region| {
+            bars.iter()
+                .flatten()
+                .any(|memory| Arc::ptr_eq(memory, &region.value.memory))
+        });
+        let Some((start, length)) = found.map(|region| (region.start, region.length)) else {
+            return Stage::Quiet;
+        };
+        log::debug!("{}: unmapping registers at {start:#x}", function.id);
+        match UnmapPages::begin(guard, owner, start, length) {
+            Ok(Work::Unmap(work)) => Stage::Unmap(work),
+            // It is being mapped or unmapped by another thread: look again.
+            _ => Stage::Registers,
+        }
+    }
+
+    /// No interrupt, no bus mastering.
+    fn silence(&self, guard: &mut Guard) {
+        while let Some(interrupt) = self.grant.state.get(guard).interrupts.first().cloned() {
+            interrupt.kill(guard);
+        }
+        self.grant.function.disable_messages();
+        self.grant.function.set_bus_master(false);
+        self.grant.function.set_memory_decoding(false);
+    }
+
+    fn cut_off(&self, guard: &mut Guard) {
+        if let Some(dma) = self.grant.state.get(guard).dma.clone() {
+            dma.state.get_mut(guard).reach.block();
+        }
+    }
+
+    /// Lets go of pinned memory. Whether all of it is gone. What a function can still reach, because
+    /// it was neither reset nor confined, is kept for ever.
+    fn let_go(&self, guard: &mut Guard, answered: bool) -> bool {
+        let Some(dma) = self.grant.state.get(guard).dma.clone() else {
+            return true;
+        };
+        if !answered && !dma.state.get(guard).reach.is_confined() {
+            return true;
+        }
+        for _ in 0..PINS {
+            if !dma.forget_any(guard) {
+                return dma.state.get_mut(guard).reach.free_some();
+            }
+        }
+        false
+    }
+
+    fn release(&self, guard: &mut Guard, answered: bool) {
+        let Grant {
+            function,
+            owner,
+            state,
+        } = &*self.grant;
+        *function.state.get_mut(guard) = if answered {
+            State::Free
+        } else {
+            State::Blocked
+        };
+        if !answered {
+            log::warn!("{} cannot be reset and stays blocked", function.id);
+        }
+        let state = state.get_mut(guard);
+        state.bars = Default::default();
+        if answered || state.dma.as_ref().is_none_or(|_| true) {
+            state.dma = None;
+        }
+        let grants = &mut owner.state.get_mut(guard).grants;
+        grants.retain(|other| !Arc::ptr_eq(other, &self.grant));
+    }
+}
