@@ -1,0 +1,193 @@
+//! Host memory that driver and device share.
+
+use std::cell::Cell;
+
+use spillway_hal::Word;
+
+/// Bytes in a cell.
+const CELL: usize = 8;
+
+/// Memory as little-endian words in cells, so that two sides can hold it at once.
+pub(crate) struct Memory(Box<[Cell<u64>]>);
+
+impl Memory {
+    /// `bytes` zeroed bytes; a multiple of 8.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(vec![Cell::new(0); bytes / CELL].into_boxed_slice())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len() * CELL
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+
+    /// Panics at an unaligned or outside offset.
+    #[inline]
+    pub(crate) fn load<T: Word>(&self, offset: usize) -> T {
+        assert!(
+            offset.is_multiple_of(T::BYTES),
+            "a load is aligned to its size"
+        );
+        T::from_u64(self.0[offset / CELL].get() >> (8 * (offset % CELL)))
+    }
+
+    /// Panics at an unaligned or outside offset.
+    #[inline]
+    pub(crate) fn store<T: Word>(&self, offset: usize, value: T) {
+        assert!(
+            offset.is_multiple_of(T::BYTES),
+            "a store is aligned to its size"
+        );
+        let cell = &self.0[offset / CELL];
+        let shift = 8 * (offset % CELL);
+        let mask = u64::MAX >> (64 - 8 * T::BYTES) << shift;
+        cell.set(cell.get() & !mask | value.to_u64() << shift);
+    }
+
+    /// Panics at an unaligned or outside offset.
+    #[inline]
+    pub(crate) fn load_words<const N: usize>(&self, offset: usize) -> [u64; N] {
+        let cells = self.words(offset, N);
+        std::array::from_fn(|index| cells[index].get())
+    }
+
+    /// Panics at an unaligned or outside offset.
+    #[inline]
+    pub(crate) fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
+        for (cell, word) in self.words(offset, N).iter().zip(words) {
+            cell.set(word);
+        }
+    }
+
+    fn words(&self, offset: usize, count: usize) -> &[Cell<u64>] {
+        assert!(offset.is_multiple_of(CELL), "words are aligned to 8 bytes");
+        &self.0[offset / CELL..][..count]
+    }
+
+    /// Copies out. Panics outside.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) {
+        self.check(offset, bytes.len());
+        let (mut at, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let (within, cell) = (at % CELL, self.0[at / CELL].get().to_le_bytes());
+            let length = rest.len().min(CELL - within);
+            let (chunk, after) = rest.split_at_mut(length);
+            match <&mut [u8; CELL]>::try_from(&mut *chunk) {
+                Ok(whole) => *whole = cell,
+                Err(_) => chunk.copy_from_slice(&cell[within..within + length]),
+            }
+            (at, rest) = (at + length, after);
+        }
+    }
+
+    /// Copies in. Panics outside.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        self.check(offset, bytes.len());
+        let (mut at, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let (within, cell) = (at % CELL, &self.0[at / CELL]);
+            let length = rest.len().min(CELL - within);
+            let (chunk, after) = rest.split_at(length);
+            let mut value = cell.get().to_le_bytes();
+            match <[u8; CELL]>::try_from(chunk) {
+                Ok(whole) => value = whole,
+                Err(_) => value[within..within + length].copy_from_slice(chunk),
+            }
+            cell.set(u64::from_le_bytes(value));
+            (at, rest) = (at + length, after);
+        }
+    }
+
+    /// Stores one byte many times. Panics outside.
+    pub(crate) fn fill(&self, offset: usize, length: usize, value: u8) {
+        self.check(offset, length);
+        let end = offset + length;
+        let mut at = offset;
+        while at < end {
+            if at.is_multiple_of(CELL) && end - at >= CELL {
+                self.0[at / CELL].set(u64::from_le_bytes([value; CELL]));
+                at += CELL;
+            } else {
+                self.store(at, value);
+                at += 1;
+            }
+        }
+    }
+
+    fn check(&self, offset: usize, length: usize) {
+        let inside = offset
+            .checked_add(length)
+            .is_some_and(|end| end <= self.len());
+        assert!(
+            inside,
+            "{length} bytes at {offset} are outside of {} bytes",
+            self.len()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Memory;
+
+    proptest! {
+        /// Whatever was copied in comes out, and nothing beside it changes.
+        #[test]
+        fn copies_are_exact(offset in 0usize..64, data in prop::collection::vec(any::<u8>(), 0..64)) {
+            let memory = Memory::new(128);
+            memory.fill(0, 128, 0xee);
+            memory.write(offset, &data);
+            let mut all = [0; 128];
+            memory.read(0, &mut all);
+            let mut expected = [0xee; 128];
+            expected[offset..offset + data.len()].copy_from_slice(&data);
+            prop_assert_eq!(all, expected);
+            let mut part = vec![0; data.len()];
+            memory.read(offset, &mut part);
+            prop_assert_eq!(part, data);
+        }
+
+        /// A fill is a copy of equal bytes.
+        #[test]
+        fn fills_are_exact(offset in 0usize..64, length in 0usize..64) {
+            let memory = Memory::new(128);
+            memory.fill(offset, length, 7);
+            let mut all = [0; 128];
+            memory.read(0, &mut all);
+            let mut expected = [0; 128];
+            expected[offset..offset + length].fill(7);
+            prop_assert_eq!(all, expected);
+        }
+    }
+
+    #[test]
+    fn words_are_little_endian() {
+        let memory = Memory::new(16);
+        memory.store_words(0, [0x0807_0605_0403_0201, u64::MAX]);
+        assert_eq!(memory.load::<u8>(7), 8);
+        assert_eq!(memory.load::<u16>(2), 0x0403);
+        assert_eq!(memory.load::<u32>(4), 0x0807_0605);
+        memory.store(10, 0x1234u16);
+        assert_eq!(
+            memory.load_words(0),
+            [0x0807_0605_0403_0201, 0xffff_ffff_1234_ffff]
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "aligned")]
+    fn unaligned_is_refused() {
+        Memory::new(16).load::<u32>(2);
+    }
+
+    #[test]
+    #[should_panic(expected = "outside")]
+    fn outside_is_refused() {
+        Memory::new(16).read(9, &mut [0; 8]);
+    }
+}
