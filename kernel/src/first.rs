@@ -26,8 +26,9 @@ const STACK: u64 = 64 << 10;
 /// Where the stack ends and the startup block begins.
 const STARTUP: u64 = layout::MAP_START;
 
-/// Loads `init` and makes it ready. What is wrong with it, as a sentence, if it cannot be.
-pub fn start(boot: &'static BootInfo) -> Result<(), String> {
+/// Loads `init` and makes it ready; returns its process. What is wrong with it, as a sentence, if
+/// it cannot be.
+pub fn start(boot: &'static BootInfo) -> Result<Arc<Process>, String> {
     let module = boot
         .module(INIT)
         .ok_or_else(|| String::from("the boot image has no program named init"))?;
@@ -55,7 +56,7 @@ fn load(
     boot: &'static BootInfo,
     plan: &LoadPlan,
     file: &[u8],
-) -> Result<(), Error> {
+) -> Result<Arc<Process>, Error> {
     let mut name = [0; PROCESS_NAME_LENGTH];
     name[..INIT.len()].copy_from_slice(INIT.as_bytes());
     let arguments = ProcessArguments {
@@ -108,7 +109,7 @@ fn load(
         )
     })?;
     sched::make_ready(guard, &thread);
-    Ok(())
+    Ok(process)
 }
 
 fn load_segment(
@@ -126,7 +127,7 @@ fn load_segment(
 }
 
 /// A Memory of at least `bytes` bytes that begins with a content; zeros follow.
-fn memory_with(process: &Process, bytes: u64, content: &[u8]) -> Result<Arc<Memory>, Error> {
+pub fn memory_with(process: &Process, bytes: u64, content: &[u8]) -> Result<Arc<Memory>, Error> {
     let pages = bytes.div_ceil(PAGE_SIZE);
     let mut memory = Memory::empty(process.account.clone(), pages * PAGE_SIZE)?;
     let mut missing = pages;
@@ -151,7 +152,8 @@ fn memory_with(process: &Process, bytes: u64, content: &[u8]) -> Result<Arc<Memo
     Ok(Arc::new(memory))
 }
 
-fn map(
+/// Maps a whole Memory into a process that has not run.
+pub fn map(
     kernel: &mut Kernel,
     process: &Arc<Process>,
     memory: Arc<Memory>,

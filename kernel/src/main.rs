@@ -18,6 +18,7 @@ mod object;
 mod pci;
 mod platform;
 mod sched;
+mod selftest;
 mod start;
 mod sync;
 mod syscall;

@@ -18,7 +18,7 @@ use crate::{
     object::reach,
     pci,
     platform::{self, acpi::Machine, apic, backtrace, clock, legacy, power, smp},
-    sched, time_page,
+    sched, selftest, time_page,
 };
 
 /// Bytes of the stack on which the first core begins.
@@ -103,14 +103,18 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
     start_first_core();
     pci::init(&machine);
     let cores = 1 + start_other_cores(&machine, boot, &options);
-    frames::reclaim(boot);
     time_page::init(cores);
     log::info!("{cores} core{} running", if cores == 1 { "" } else { "s" });
 
-    if let Err(reason) = first::start(boot) {
+    let init = first::start(boot).unwrap_or_else(|reason| {
         log::error!("{reason}");
-        power::exit(power::Outcome::Failure);
+        power::exit(power::Outcome::Failure)
+    });
+    if let Some(test) = options.self_test {
+        selftest::run(test, &init, boot);
     }
+    drop(init);
+    frames::reclaim(boot);
     let (used, unused) = heap::usage();
     log::debug!("kernel heap: {used} bytes used, {unused} bytes free");
     GO.store(true, Ordering::Release);

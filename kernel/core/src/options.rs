@@ -63,6 +63,51 @@ pub enum Branch {
     Flush,
 }
 
+/// A protection of the kernel that it provokes on purpose, to show that it holds.
+///
+/// Each ends in a panic if the protection holds, and otherwise with a message and a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfTest {
+    /// Reads a program's memory outside the one place that may.
+    Smap,
+    /// Runs a program's code.
+    Smep,
+    /// Writes the kernel's text.
+    Text,
+    /// The same through the direct map.
+    TextAlias,
+    /// The same through the identity map of the hand-over.
+    TextIdentity,
+    /// Runs the kernel's data.
+    Exec,
+    /// Runs the kernel's text through the direct map.
+    ExecAlias,
+    /// Overflows a kernel stack.
+    Stack,
+    /// Panics, for the report itself.
+    Panic,
+}
+
+impl SelfTest {
+    const NAMES: [(&'static str, Self); 9] = [
+        ("smap", Self::Smap),
+        ("smep", Self::Smep),
+        ("text", Self::Text),
+        ("text-alias", Self::TextAlias),
+        ("text-identity", Self::TextIdentity),
+        ("exec", Self::Exec),
+        ("exec-alias", Self::ExecAlias),
+        ("stack", Self::Stack),
+        ("panic", Self::Panic),
+    ];
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let found = Self::NAMES.iter().find(|(other, _)| *other == name);
+        found.map(|(_, test)| *test)
+    }
+}
+
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -78,6 +123,8 @@ pub struct Options {
     pub branch: Branch,
     /// `cores=N`: the most cores to use; `None` is all of them.
     pub cores: Option<usize>,
+    /// `selftest=NAME`: end the boot by provoking a protection.
+    pub self_test: Option<SelfTest>,
 }
 
 impl Options {
@@ -140,14 +187,19 @@ impl Options {
                 let cores = value.parse().ok().filter(|n| (1..=MAX_CORES).contains(n));
                 self.cores = Some(cores.ok_or(wrong(CORES))?);
             }
+            "selftest" => {
+                self.self_test = Some(SelfTest::from_name(value).ok_or(wrong(SELF_TESTS))?);
+            }
             _ => return Err(wrong(KEYS)),
         }
         Ok(())
     }
 }
 
-const KEYS: &str = "log=, idle=, exit=, dma=, branch= or cores=";
+const KEYS: &str = "log=, idle=, exit=, dma=, branch=, cores= or selftest=";
 const CORES: &str = "cores= with a number from 1 to 64";
+const SELF_TESTS: &str = "selftest=smap, smep, text, text-alias, text-identity, exec, exec-alias, \
+                          stack or panic";
 const _: () = assert!(MAX_CORES == 64, "the text above names the limit");
 
 /// The words of a command line that were not understood.
@@ -211,7 +263,8 @@ mod tests {
 
     #[test]
     fn every_word_counts() {
-        let line = " log=trace idle=poll  exit=debug\tdma=trust branch=flush cores=64 ";
+        let line =
+            " log=trace idle=poll  exit=debug\tdma=trust branch=flush cores=64 selftest=stack";
         let expected = Options {
             log: LogLevel::Trace,
             idle: Idle::Poll,
@@ -219,6 +272,7 @@ mod tests {
             dma: Dma::Trust,
             branch: Branch::Flush,
             cores: Some(64),
+            self_test: Some(SelfTest::Stack),
         };
         assert_eq!(Options::parse(line).0, expected);
         assert!(words(line).is_empty());
@@ -245,6 +299,20 @@ mod tests {
         ] {
             assert!(words(word).is_empty(), "{word}");
         }
+    }
+
+    #[test]
+    fn every_self_test_that_a_complaint_offers_is_taken() {
+        let (_, offered) = SELF_TESTS.split_once('=').unwrap();
+        let names: Vec<_> = offered
+            .split([',', ' '])
+            .filter(|name| !["", "or"].contains(name))
+            .collect();
+        assert_eq!(names, SelfTest::NAMES.map(|(name, _)| name));
+        assert_eq!(
+            words("selftest=everything selftest="),
+            ["selftest=everything", "selftest="]
+        );
     }
 
     #[test]

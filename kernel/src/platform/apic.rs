@@ -61,6 +61,8 @@ const TSC_DEADLINE: Msr = unsafe { Msr::new(0x6e0) };
 
 /// An entry of the local vector table is off (figure 11-8).
 const LVT_MASKED: u32 = 1 << 16;
+/// Delivers a non-maskable interrupt (section 11.5.1).
+const LVT_NMI: u32 = 0b100 << 8;
 /// The timer fires when the TSC passes a value.
 const LVT_TSC_DEADLINE: u32 = 0b10 << 17;
 /// The timer counts at its full speed (figure 11-10).
@@ -320,6 +322,8 @@ fn turn_on() {
             write(entry, LVT_MASKED | u32::from(vectors::SPURIOUS));
         }
     }
+    // The machine's non-maskable interrupt: PCs have it at this pin (MP specification 1.4, 5.1).
+    write(register::LVT_LINT1, LVT_NMI);
     take_errors();
 }
 
