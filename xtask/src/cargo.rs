@@ -32,6 +32,8 @@ fn program() -> OsString {
 pub struct Build {
     /// For people: "kernel".
     pub what: String,
+    /// The workspace in which cargo looks for packages.
+    pub root: PathBuf,
     pub rustflags: Vec<String>,
     pub arguments: Vec<String>,
 }
@@ -64,6 +66,7 @@ impl Build {
     /// Builds, and returns the binaries by name. cargo shows its own progress and errors.
     pub fn run(&self) -> Result<Vec<(String, PathBuf)>> {
         let mut child = command()
+            .current_dir(&self.root)
             .arg("build")
             .args(&self.arguments)
             .arg("--message-format=json-render-diagnostics")

@@ -25,6 +25,8 @@ pub enum Command {
     Run(RunOptions),
     /// Test on the host, the linked binaries, and in QEMU
     Test(TestOptions),
+    /// Take each guard of the system out, and show that its test fails without it
+    Guards(GuardsOptions),
     /// Measure in QEMU
     Bench(BenchOptions),
     /// Check the formatting, and look for mistakes with clippy
@@ -87,6 +89,14 @@ pub struct TestOptions {
     /// Run the long campaigns in full
     #[arg(long)]
     pub soak: bool,
+}
+
+#[derive(Args)]
+pub struct GuardsOptions {
+    /// Take out only guards whose names contain this
+    pub filter: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineOptions,
 }
 
 #[derive(Args)]

@@ -159,6 +159,12 @@ impl Recipe {
         }
     }
 
+    /// Has the image written beside the one that the manifest is named after.
+    pub fn rename(&mut self, name: &str) {
+        let name = format!("{name}-{}.img", self.profile.name());
+        self.output.set_file_name(name);
+    }
+
     /// Where the image will be.
     pub fn output(&self) -> &Path {
         &self.output

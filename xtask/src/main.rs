@@ -14,6 +14,7 @@ mod lint;
 mod log;
 mod parts;
 mod qemu;
+mod qmp;
 mod run;
 mod session;
 mod setup;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Build(options) => run::build(&options),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Guards(options) => test::guards::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Lint(options) => lint::run(&options),
         Command::Gdb(options) => gdb::run(&options),

@@ -132,9 +132,15 @@ impl Part {
         if profile == Profile::Release {
             arguments.push("--release".into());
         }
+        let mut rustflags = self.rustflags(&workspace.root);
+        if workspace.quiet {
+            arguments.push("--quiet".into());
+            rustflags.push("-Awarnings".into());
+        }
         Build {
             what,
-            rustflags: self.rustflags(&workspace.root),
+            root: workspace.root.clone(),
+            rustflags,
             arguments,
         }
     }

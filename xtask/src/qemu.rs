@@ -20,6 +20,8 @@ pub struct Machine {
     pub disk: Option<PathBuf>,
     pub loader: PathBuf,
     pub image: Option<PathBuf>,
+    /// A CD to boot from by the firmware, instead of QEMU's own start of the loader.
+    pub cd: Option<PathBuf>,
     /// The kernel's command line.
     pub append: Vec<String>,
     pub extra: Vec<String>,
@@ -39,6 +41,7 @@ impl Machine {
             disk: options.disk.clone(),
             loader: PathBuf::new(),
             image: None,
+            cd: None,
             append: vec!["exit=debug".into()],
             extra: options.qemu_arg.clone(),
             serial: "stdio,signal=off".into(),
@@ -76,16 +79,28 @@ impl Machine {
             words.push("-device".into());
             words.push("nvme,drive=disk0,serial=spillway0".into());
         }
-        words.push("-kernel".into());
-        words.push(self.loader.display().to_string());
-        if let Some(image) = &self.image {
-            words.push("-initrd".into());
-            words.push(image.display().to_string());
+        match &self.cd {
+            Some(cd) => words.extend(["-cdrom".into(), cd.display().to_string()]),
+            None => words.extend(self.direct_boot()),
         }
-        words.push("-append".into());
-        words.push(self.append.join(" "));
         words.extend(self.extra.iter().cloned());
         words
+    }
+
+    /// The arguments by which QEMU starts the loader itself.
+    fn direct_boot(&self) -> Vec<String> {
+        let mut words = vec!["-kernel".into(), self.loader.display().to_string()];
+        if let Some(image) = &self.image {
+            words.extend(["-initrd".into(), image.display().to_string()]);
+        }
+        words.extend(["-append".into(), self.append.join(" ")]);
+        words
+    }
+
+    /// The same machine with another processor: of the same option the last one counts.
+    pub fn with_cpu(mut self, cpu: &str) -> Self {
+        self.extra.extend(["-cpu".into(), cpu.into()]);
+        self
     }
 
     /// The whole command as a shell would take it.
@@ -110,6 +125,7 @@ mod tests {
             disk: None,
             loader: "loader".into(),
             image: Some("image".into()),
+            cd: None,
             append: vec!["exit=debug".into(), "idle=poll".into()],
             extra: vec!["-s".into()],
             serial: "stdio".into(),

@@ -16,6 +16,8 @@ pub const KERNEL: &str = "spillway-kernel";
 pub struct Workspace {
     pub root: PathBuf,
     pub target: PathBuf,
+    /// Whether builds are to say nothing but errors.
+    pub quiet: bool,
     packages: Vec<Package>,
     host: Vec<String>,
 }
@@ -51,11 +53,25 @@ struct Metadata {
 impl Workspace {
     /// Asks cargo.
     pub fn load() -> Result<Self> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let metadata = read(&here)?;
+        Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+    }
+
+    /// A copy of the workspace, built elsewhere, without a word about its warnings.
+    pub fn copy_in(root: &Path, target: PathBuf) -> Result<Self> {
+        let copy = Self::read(&root.join("Cargo.toml"))?;
+        Ok(Self {
+            target,
+            quiet: true,
+            ..copy
+        })
+    }
+
+    fn read(manifest: &Path) -> Result<Self> {
+        let metadata = read(manifest)?;
         Ok(Self {
             root: metadata.workspace_root,
             target: metadata.target_directory,
+            quiet: false,
             packages: metadata.packages,
             host: metadata.workspace_default_members,
         })

@@ -25,6 +25,8 @@ impl<E: Display> From<E> for Failure {
 pub struct Test {
     /// Says what holds if it passes.
     pub name: &'static str,
+    /// Where it is: `module_path!()`.
+    pub module: &'static str,
     /// It is left out on machines with fewer.
     pub cores: usize,
     /// Does it.
@@ -33,11 +35,19 @@ pub struct Test {
 
 /// The tests of a module, by the names of their functions: `tests![one, two; 2 cores: three]`.
 macro_rules! tests {
+    (@one $name:ident, $cores:literal) => {
+        $crate::harness::Test {
+            name: stringify!($name),
+            module: module_path!(),
+            cores: $cores,
+            run: $name,
+        }
+    };
     ($($name:ident),* $(,)? $(; $cores:literal cores: $($more:ident),* $(,)?)*) => {
         /// The tests of this module.
         pub const TESTS: &[$crate::harness::Test] = &[
-            $($crate::harness::Test { name: stringify!($name), cores: 1, run: $name },)*
-            $($($crate::harness::Test { name: stringify!($more), cores: $cores, run: $more },)*)*
+            $($crate::harness::tests!(@one $name, 1),)*
+            $($($crate::harness::tests!(@one $more, $cores),)*)*
         ];
     };
 }
@@ -77,10 +87,20 @@ pub fn soak() -> bool {
     arguments().any(|argument| argument == "soak")
 }
 
-/// Runs the tests whose names contain the filter; returns the exit code.
+impl Test {
+    /// Whether the name contains the filter, or the filter is the module's name with `::`.
+    fn is_meant_by(&self, filter: &str) -> bool {
+        match filter.strip_suffix("::") {
+            Some(module) => self.module.rsplit("::").next() == Some(module),
+            None => self.name.contains(filter),
+        }
+    }
+}
+
+/// Runs the tests that the filter means; returns the exit code.
 pub fn run(modules: &[&[Test]], filter: Option<&str>) -> i32 {
     let wanted = |test: &&Test| {
-        test.cores <= time::core_count() && filter.is_none_or(|part| test.name.contains(part))
+        test.cores <= time::core_count() && filter.is_none_or(|filter| test.is_meant_by(filter))
     };
     let tests = || {
         modules

@@ -1,7 +1,7 @@
 //! What the kernel promises to programs, checked by a program.
 //!
-//! Without arguments every test runs; an argument runs those whose name contains it; `soak` makes
-//! the long campaigns long. The program also plays the victims of its own tests: started as
+//! Without arguments every test runs; an argument runs those whose name contains it, or with
+//! `::` at its end those of a module; `soak` makes the long campaigns long. The program also plays the victims of its own tests: started as
 //! `victim KIND`, it does one thing that it should not get away with ([`victims`]).
 //!
 //! The log has `tests N`, a line per test, and `tests done`; the exit code is 0 if all passed.

@@ -35,6 +35,15 @@ pub fn install(system: &System, dry_run: bool) -> Result<()> {
     root.run(&arguments)
 }
 
+/// Installs packages that are the same everywhere.
+pub fn install_plain(packages: &[&str], dry_run: bool) -> Result<()> {
+    let root = Root::new(dry_run)?;
+    root.run(&["apt-get", "update"])?;
+    let mut arguments = vec!["apt-get", "install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    root.run(&arguments)
+}
+
 const FORMAT: &str = "${Package} ${Version} ${db:Status-Status}\n";
 
 /// Whether the plain package is recent enough and no installed sibling of it is newer.

@@ -1,9 +1,11 @@
 //! `setup`: finds what is missing on this machine, and installs it where that is possible.
 //!
-//! Building needs only the stable Rust that already runs this; booting needs QEMU.
+//! Building needs only the stable Rust that already runs this; booting needs QEMU; one test needs
+//! GRUB, and is left out where GRUB cannot be had.
 
 mod apt;
 mod distribution;
+mod grub;
 mod sources;
 
 use std::{
@@ -42,7 +44,19 @@ pub fn run(options: &SetupOptions) -> Result<ExitCode> {
     } else {
         println!("gdb: not found; only `cargo xtask gdb` needs it");
     }
+    match grub::ensure(consent) {
+        Ok(()) => println!("GRUB: found"),
+        Err(reason) => println!("GRUB: {reason}; only one test needs it"),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// GRUB's tools for a CD; installs them if need be. Why they are not there, as a sentence.
+pub fn ensure_grub() -> Result<(), String> {
+    grub::ensure(Consent {
+        yes: false,
+        dry_run: false,
+    })
 }
 
 /// A QEMU that is recent enough; installs it if need be.
@@ -91,29 +105,27 @@ fn install(consent: Consent) -> Result<()> {
     if !system.has_apt() {
         bail!("install QEMU with `{}` and try again", system.command());
     }
-    if !consent.dry_run {
-        ask(consent.yes)?;
-    }
+    ask("QEMU", consent)?;
     apt::install(&system, consent.dry_run)
 }
 
 /// Asks before anything is installed, unless somebody said yes beforehand or nobody can.
-fn ask(yes: bool) -> Result<()> {
+fn ask(what: &str, consent: Consent) -> Result<()> {
     let terminal = std::io::stdin().is_terminal();
     let unattended_root = rustix::process::geteuid().is_root() && !terminal;
-    if yes || std::env::var_os("CI").is_some() || unattended_root {
+    if consent.dry_run || consent.yes || std::env::var_os("CI").is_some() || unattended_root {
         return Ok(());
     }
     if !terminal {
-        bail!("run `cargo xtask setup --yes` to install QEMU with apt");
+        bail!("run `cargo xtask setup --yes` to install {what} with apt");
     }
-    print!("Install QEMU with apt? [y/N] ");
+    print!("Install {what} with apt? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("nothing was installed; install QEMU by hand, or name one with --qemu"),
+        _ => bail!("nothing was installed; install {what} by hand"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The boots that newcomers see: each must say what it promises, and end well.
+//! The boots that newcomers see, also on lesser processors and with little or much memory: each
+//! must say what it promises, and end well.
 
 use std::{path::Path, time::Duration};
 
@@ -17,6 +18,8 @@ use crate::{
 struct Case {
     name: &'static str,
     manifest: &'static str,
+    /// The processor, if not the usual one.
+    cpu: Option<&'static str>,
     cores: u32,
     /// Memory of the machine in mebibytes.
     memory: u64,
@@ -26,8 +29,9 @@ struct Case {
 
 const CASES: &[Case] = &[
     Case {
-        name: "hello_greets_on_every_core",
+        name: "boot::hello_greets_on_every_core",
         manifest: "manifests/hello.toml",
+        cpu: None,
         cores: 4,
         memory: 512,
         says: &[
@@ -39,13 +43,34 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "a_program_outside_the_workspace_runs",
+        name: "boot::a_program_outside_the_workspace_runs",
         manifest: "examples/outside/manifest.toml",
+        cpu: None,
         cores: 1,
         memory: 256,
         says: &["Greetings from outside."],
     },
+    // No x2APIC, SMAP, SMEP, UMIP, AVX, xsave or large pages of 1 GiB.
+    hello("cpu::the_least", Some("qemu64,+rdtscp"), 512),
+    hello("cpu::no_x2apic", Some("max,-x2apic"), 512),
+    hello("cpu::no_avx", Some("max,-avx,-avx2"), 512),
+    hello("cpu::no_xsave", Some("max,-xsave"), 512),
+    hello("cpu::no_1_gib_pages", Some("max,-pdpe1gb"), 512),
+    hello("cpu::memory_of_256_mib", None, 256),
+    hello("cpu::memory_of_20_gib", None, 20 << 10),
 ];
+
+/// The greeting on two cores.
+const fn hello(name: &'static str, cpu: Option<&'static str>, memory: u64) -> Case {
+    Case {
+        name,
+        manifest: "manifests/hello.toml",
+        cpu,
+        cores: 2,
+        memory,
+        says: &["a thread on core 0", "a thread on core 1"],
+    }
+}
 
 /// Seconds that a boot may take.
 const LIMIT: u64 = 120;
@@ -58,8 +83,7 @@ pub fn run(
     tally: &mut Tally,
 ) -> Result<()> {
     for case in CASES {
-        let name = format!("boot::{}", case.name);
-        if !tally.wants(&name) {
+        if !tally.wants(case.name) {
             continue;
         }
         let files = Recipe::new(workspace, profile, Path::new(case.manifest))?.make()?;
@@ -69,8 +93,12 @@ pub fn run(
             memory: case.memory << 20,
             ..machine.clone()
         };
+        let machine = match case.cpu {
+            Some(cpu) => machine.with_cpu(cpu),
+            None => machine,
+        };
         tally.note(
-            &name,
+            case.name,
             boot(&machine, case).map_err(|error| format!("{error:#}")),
         );
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{
-    protocol::{self, Suite},
+    protocol::{self, Event, Suite},
     tally::Tally,
 };
 use crate::{
@@ -28,15 +28,33 @@ pub fn arguments(filter: Option<&str>, soak: bool) -> Vec<String> {
     arguments
 }
 
-/// Whether the filter lets tests with this number of cores through.
-pub fn wants(filter: Option<&str>, count: u32) -> bool {
-    let named = filter.and_then(|filter| filter.split_once("guest[")?.1.split(']').next());
-    named.is_none_or(|named| cores(count).contains(named))
+/// Whether the filter lets tests of this kind through, as `guest[2 cores]`.
+pub fn wants(filter: Option<&str>, kind: &str) -> bool {
+    let named = filter.and_then(|filter| {
+        let named = &filter[filter.find("guest[")?..];
+        Some(named.split_inclusive(']').next().unwrap_or(named))
+    });
+    named.is_none_or(|named| kind.contains(named))
 }
 
-/// Boots the machine once and counts what its test programs report.
-pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
-    let kind = format!("guest[{}]", cores(machine.cores));
+/// The kind of test that a number of cores makes.
+pub fn kind(count: u32) -> String {
+    format!("guest[{}]", cores(count))
+}
+
+/// Boots the machine once and counts what its test programs report, as tests of a kind.
+pub fn run(kind: &str, machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
+    run_and(kind, machine, limit, tally, || {})
+}
+
+/// The same; `begun` is called when the test program has come up.
+pub fn run_and(
+    kind: &str,
+    machine: &Machine,
+    limit: Duration,
+    tally: &mut Tally,
+    begun: impl Fn(),
+) -> Result<()> {
     let step = Step::new(format!(
         "booting the test programs with {}",
         cores(machine.cores)
@@ -44,6 +62,9 @@ pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> 
     let mut suite = Suite::default();
     let report = Guest::start(machine)?.watch(Some(limit), |line| {
         if let Some(event) = protocol::parse(line) {
+            if matches!(event, Event::Planned(_)) {
+                begun();
+            }
             suite.note(event);
             step.update(format!(
                 "{kind}: {} tests have reported",
@@ -65,7 +86,7 @@ pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> 
         let reason = format!("{reason}; the end of the log:\n{evidence}");
         tally.note_always(&format!("{kind}::the_machine"), Err(reason));
     } else if failed_before {
-        print!("{}", report.evidence());
+        tally.say(&report.evidence());
     }
     Ok(())
 }
@@ -97,7 +118,6 @@ fn cores(count: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::protocol::Event;
 
     fn report(ending: Ending) -> Report {
         Report {
@@ -125,8 +145,12 @@ mod tests {
         assert!(arguments(Some("guest[2 cores]"), false).is_empty());
         assert!(arguments(Some("guest[2 cores]::"), false).is_empty());
         assert_eq!(arguments(None, true), ["soak"]);
-        assert!(wants(None, 1) && wants(Some("smap"), 4) && wants(Some("guest["), 4));
-        assert!(wants(Some("guest[2 cores]::a"), 2) && !wants(Some("guest[2 cores]::a"), 1));
+        for filter in [None, Some("smap"), Some("guest["), Some("guest[2")] {
+            assert!(wants(filter, "guest[2 cores]"));
+        }
+        let filter = Some("guest[2 cores]::a");
+        assert!(wants(filter, "guest[2 cores]") && !wants(filter, "guest[1 core]"));
+        assert!(!wants(filter, "guest[2 cores, NMI storm]"));
     }
 
     #[test]

@@ -18,6 +18,34 @@ pub fn run(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> Re
     Ok(())
 }
 
+/// The tests of one crate. The crate must build; anything else is a result.
+pub fn run_package(
+    workspace: &Workspace,
+    package: &str,
+    filter: &str,
+    tally: &mut Tally,
+) -> Result<()> {
+    let command = |more: &[&str]| {
+        let mut command = cargo::command();
+        command
+            .args(["test", "--quiet", "--no-fail-fast", "--package", package])
+            .args(more)
+            .env("CARGO_TARGET_DIR", workspace.target.join("host"))
+            .env("RUSTFLAGS", "-Awarnings");
+        command
+    };
+    let built = command(&["--no-run"])
+        .current_dir(&workspace.root)
+        .status()?;
+    if !built.success() {
+        bail!("{package} does not build; mend the errors above");
+    }
+    let mut command = command(&[filter]);
+    command.stderr(Stdio::null());
+    libtest(workspace, command, "host tests", tally)?;
+    Ok(())
+}
+
 /// The models of every crate that depends on loom under `cfg(loom)`, with every order of memory
 /// accesses tried. A model is a test in a module called `model`.
 pub fn run_models(workspace: &Workspace, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
@@ -68,7 +96,7 @@ fn libtest(
             failed += bad;
         }
         if is_worth_showing(&line) {
-            println!("{line}");
+            tally.say(&format!("{line}\n"));
         }
     }
     let status = child.wait()?;

@@ -1,14 +1,19 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
 mod boot;
+pub mod guards;
 mod guest_suite;
 mod host;
+mod kernel;
 mod loader;
+mod multiboot;
+mod nmi;
 mod perf;
 mod protocol;
 mod red_zone;
 mod statics;
 mod tally;
+mod vectors;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -19,6 +24,8 @@ use crate::{cli::TestOptions, qemu::Machine, session::Session, workspace::Worksp
 
 /// The numbers of cores that the guest suite runs with.
 const CORES: [u32; 3] = [1, 2, 4];
+/// Whether every guard still is where the list of guards says.
+const GUARDS: &str = "static::guards::each_is_where_the_list_says";
 /// Seconds that a boot of the test programs may take.
 const LIMIT: u64 = 120;
 /// The same for the long campaigns.
@@ -50,6 +57,12 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     if tally.wants_linked() {
         linked(&workspace, options, &mut session, &mut tally)?;
     }
+    if tally.wants(GUARDS) {
+        tally.note(GUARDS, guards::list::check(&workspace.root));
+    }
+    if options.soak && filter.is_none() {
+        guards::run_all(&options.machine, None, &mut tally)?;
+    }
     Ok(match tally.close() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -64,31 +77,50 @@ fn linked(
     tally: &mut Tally,
 ) -> Result<()> {
     let files = session.prepare()?;
+    let machine = &session.machine;
     if tally.wants_kind(tally::STATIC) {
         statics::run(&files, tally)?;
     }
     if tally.wants_kind(tally::LOADER) {
-        loader::run(&session.machine, &files, tally)?;
+        loader::run(machine, &files, tally)?;
+        multiboot::run(machine, &files, tally)?;
     }
-    if tally.wants_kind(tally::BOOT) {
-        let profile = options.machine.profile.profile();
-        boot::run(workspace, profile, &session.machine, tally)?;
+    if tally.wants_kind(tally::KERNEL) {
+        kernel::run(machine, tally)?;
+    }
+    let profile = options.machine.profile.profile();
+    if tally.wants_kind(tally::BOOT) || tally.wants_kind(tally::CPU) {
+        boot::run(workspace, profile, machine, tally)?;
+    }
+    if tally.wants_kind(tally::CPU) {
+        vectors::run(workspace, profile, machine, tally)?;
     }
     if tally.wants_kind(tally::PERF) {
         perf::run(workspace, options, tally)?;
     }
     if tally.wants_kind(tally::GUEST) {
-        let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
-        let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
-        for cores in options.cores.map_or(CORES.to_vec(), |cores| vec![cores]) {
-            let machine = Machine {
-                cores,
-                ..session.machine.clone()
-            };
-            if guest_suite::wants(options.filter.as_deref(), cores) {
-                guest_suite::run(&machine, limit, tally)?;
-            }
+        guest(options, machine, tally)?;
+    }
+    Ok(())
+}
+
+/// The guest suite, with each number of cores, and once more under fire.
+fn guest(options: &TestOptions, machine: &Machine, tally: &mut Tally) -> Result<()> {
+    let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
+    let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
+    let filter = options.filter.as_deref();
+    for cores in options.cores.map_or(CORES.to_vec(), |cores| vec![cores]) {
+        let machine = Machine {
+            cores,
+            ..machine.clone()
+        };
+        let kind = guest_suite::kind(cores);
+        if guest_suite::wants(filter, &kind) {
+            guest_suite::run(&kind, &machine, limit, tally)?;
         }
+    }
+    if options.cores.is_none() && guest_suite::wants(filter, nmi::KIND) {
+        nmi::run(machine, limit, tally)?;
     }
     Ok(())
 }

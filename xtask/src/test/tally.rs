@@ -6,7 +6,9 @@ pub const LOADER: &str = "loader::";
 pub const GUEST: &str = "guest[";
 pub const BOOT: &str = "boot::";
 pub const PERF: &str = "perf::";
-const KINDS: [&str; 5] = [STATIC, LOADER, BOOT, PERF, GUEST];
+pub const KERNEL: &str = "kernel::";
+pub const CPU: &str = "cpu::";
+const KINDS: [&str; 7] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 
@@ -16,7 +18,11 @@ pub struct Tally {
     filter: Option<String>,
     passed: usize,
     failed: usize,
-    failures: Vec<String>,
+    /// Names and reasons.
+    failures: Vec<(String, String)>,
+    skipped: usize,
+    /// Whether results are only counted.
+    silent: bool,
 }
 
 impl Tally {
@@ -25,6 +31,14 @@ impl Tally {
         Self {
             filter: filter.map(String::from),
             ..Self::default()
+        }
+    }
+
+    /// Counts, and keeps the reasons, without a word.
+    pub fn silent(filter: Option<&str>) -> Self {
+        Self {
+            silent: true,
+            ..Self::new(filter)
         }
     }
 
@@ -43,6 +57,13 @@ impl Tally {
         named.next().is_none_or(|named| *named == kind)
     }
 
+    /// Whether something with a name that begins with this can be wanted.
+    pub fn wants_within(&self, beginning: &str) -> bool {
+        let filter = self.filter.as_deref().unwrap_or_default();
+        let names_a_kind = KINDS.iter().any(|kind| filter.contains(kind));
+        !names_a_kind || filter.contains(beginning) || beginning.contains(filter)
+    }
+
     /// Whether anything that needs the linked system can be wanted.
     pub fn wants_linked(&self) -> bool {
         KINDS.iter().any(|kind| self.wants_kind(kind))
@@ -59,15 +80,41 @@ impl Tally {
     pub fn note_always(&mut self, name: &str, result: Result<(), String>) {
         match result {
             Ok(()) => {
-                println!("test {name} ... ok");
+                self.say(&format!("test {name} ... ok\n"));
                 self.passed += 1;
             }
             Err(reason) => {
-                println!("test {name} ... FAILED: {reason}");
+                self.say(&format!("test {name} ... FAILED: {reason}\n"));
                 self.failed += 1;
-                self.failures.push(name.into());
+                self.failures.push((name.into(), reason));
             }
         }
+    }
+
+    /// Says that a test cannot be done here, if it is wanted.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        if self.wants(name) {
+            self.say(&format!("test {name} ... skipped: {reason}\n"));
+            self.skipped += 1;
+        }
+    }
+
+    /// Prints what explains a result.
+    pub fn say(&self, text: &str) {
+        if !self.silent {
+            print!("{text}");
+        }
+    }
+
+    /// Results so far.
+    pub fn count(&self) -> usize {
+        self.passed + self.failed
+    }
+
+    /// The first test that failed, and why.
+    pub fn first_failure(&self) -> Option<(&str, &str)> {
+        let (name, reason) = self.failures.first()?;
+        Some((name, reason))
     }
 
     /// Counts results that somebody else has printed.
@@ -75,7 +122,8 @@ impl Tally {
         self.passed += passed;
         self.failed += failed;
         if failed > 0 {
-            self.failures.push(format!("{failed} of the {what}"));
+            self.failures
+                .push((format!("{failed} of the {what}"), String::new()));
         }
     }
 
@@ -84,16 +132,19 @@ impl Tally {
         println!();
         if !self.failures.is_empty() {
             println!("failures:");
-            for name in &self.failures {
+            for (name, _) in &self.failures {
                 println!("    {name}");
             }
             println!();
         }
-        if self.passed + self.failed == 0 {
+        if self.skipped > 0 {
+            println!("{} skipped", self.skipped);
+        }
+        if self.count() + self.skipped == 0 {
             println!("no test has such a name; `cargo xtask test` without a filter shows them all");
         }
         println!("{} passed, {} failed", self.passed, self.failed);
-        self.failed == 0 && self.passed > 0
+        self.failed == 0 && self.passed + self.skipped > 0
     }
 }
 
@@ -124,6 +175,17 @@ mod tests {
                     .all(|kind| tally.wants_kind(kind))
             );
         }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_no_failure() {
+        let mut tally = Tally::silent(Some("loader"));
+        tally.skip("kernel::panic", "not wanted");
+        assert!(!tally.close());
+        tally.skip("loader::grub", "no GRUB");
+        assert!(tally.close() && tally.count() == 0);
+        tally.note("loader::x", Err("why".into()));
+        assert_eq!(tally.first_failure(), Some(("loader::x", "why")));
     }
 
     #[test]
