@@ -164,7 +164,7 @@ pub fn map(
     let flags = paging::user_flags(access, None);
     let mut done = 0;
     while let Some((frame, bytes)) = memory.run(done, length - done) {
-        let charge = || process.account.charge(PAGE_SIZE);
+        let charge = || process.account.charge_table();
         paging::map(
             process.space.root(),
             address + done,

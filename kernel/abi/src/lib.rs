@@ -6,8 +6,9 @@
 //!
 //! A system call looks like a function call. The number is in `rax`, the arguments are in `rdi`,
 //! `rsi`, `rdx`, `r10`, `r8`, `r9`. On return `rax` is 0 or an [`Error`], and `rdx` is the value.
-//! Every other register that the C calling convention lets a function change is changed: `rcx`,
-//! `r11`, `rdi`, `rsi`, `r8` to `r10` and all vector registers come back cleared.
+//! Every other register that the C calling convention lets a function change is changed: `rcx` and
+//! `r11` are what `syscall` puts there (the next instruction and the flags), `rdi`, `rsi`, `r8` to
+//! `r10` and all vector registers come back cleared.
 #![no_std]
 #![forbid(unsafe_code)]
 

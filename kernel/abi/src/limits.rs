@@ -4,6 +4,8 @@
 pub const MAX_CORES: usize = 64;
 /// Threads in the whole system.
 pub const MAX_THREADS: usize = 4096;
+/// How far down from the first process a process can be.
+pub const MAX_PROCESS_DEPTH: u32 = 16;
 /// Handles in one process.
 pub const MAX_HANDLES: u32 = 4096;
 /// The highest thread priority; 0 is the lowest.
@@ -12,6 +14,8 @@ pub const MAX_PRIORITY: u32 = 31;
 pub const DEFAULT_PRIORITY: u32 = 16;
 /// Bytes that one `Write` on the Log takes.
 pub const MAX_LOG_WRITE: u64 = 1024;
+/// Lines that one `Write` on the Log takes; the result says how many bytes they had.
+pub const MAX_LOG_LINES: usize = 16;
 /// Bytes of RAM that are used; more is left alone, with a warning.
 pub const MAX_MEMORY: u64 = 64 << 30;
 /// How long a thread runs before another of its priority may, in nanoseconds.
@@ -21,13 +25,14 @@ pub const TIME_SLICE: u64 = 10_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Limits {
-    /// Bytes of memory, with page tables and the kernel's share for its objects.
+    /// Bytes of memory, with page tables, the kernel's share for its objects, and all of its
+    /// descendants'.
     pub memory: u64,
     /// Open handles.
     pub handles: u32,
     /// Threads that have not ended.
     pub threads: u32,
-    /// Child processes, and their children, that have not been given back.
+    /// Child processes, and theirs, that have not been given back.
     pub processes: u32,
     /// Must be 0.
     pub reserved: u32,

@@ -88,13 +88,13 @@ pub const MEMORY_CONTIGUOUS: u64 = 1;
 numbered! {
     /// Keys of a Process. Reading needs [`crate::Rights::READ`].
     ProcessMeta {
-        /// Bytes of memory charged to it now.
+        /// Bytes of memory charged to it and its descendants now.
         MemoryUsed = 1,
         /// Handles in use.
         HandlesUsed = 2,
         /// Threads that have not ended.
         ThreadsUsed = 3,
-        /// Child processes whose resources are not all back yet.
+        /// Child processes, and theirs, whose resources are not all back yet.
         ProcessesUsed = 4,
         /// Bytes of memory that it may have.
         MemoryLimit = 5,
@@ -167,7 +167,8 @@ pub struct ThreadArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ProcessArguments {
-    /// For people: the log, panics, lists. UTF-8, padded with zeros.
+    /// For people: the log, panics, lists. Lower-case letters, digits, `-`, `_` and `.`, so that it
+    /// cannot pass for a level of the log; padded with zeros.
     pub name: [u8; PROCESS_NAME_LENGTH],
     /// At most those of the creator.
     pub limits: Limits,

@@ -41,7 +41,7 @@ pub fn flush_others(cores: u64) {
             of(index).apic_id.load(Ordering::Relaxed),
             vectors::SHOOTDOWN,
         );
-        core().count_here(Counter::Shootdowns, 1);
+        core().count(Counter::Shootdowns, 1);
     }
     for index in bits(others) {
         while !of(index).mailbox.is_done(tickets[index]) {

@@ -1,7 +1,7 @@
 //! The frames of physical memory: the allocator of [`spillway_kernel_core::frames`] over the
 //! memory map, with zeroing.
 //!
-//! Free memory is not touched: the bookkeeping lies apart, 72 bytes for each 2 MiB, and a frame
+//! Free memory is not touched: the bookkeeping lies apart, 144 bytes for each 2 MiB, and a frame
 //! is zeroed when it is handed out.
 
 use spillway_abi::{Error, PAGE_SIZE, limits::MAX_MEMORY};

@@ -212,8 +212,9 @@ pub fn map(
             // SAFETY: tables of this address space, under the kernel lock.
             let entry = &mut unsafe { table(current) }[index(address, level)];
             if entry.is_unused() {
-                charge()?;
-                entry.set_addr(frames::allocate_table()?, TABLE);
+                let lower = frames::allocate_table()?;
+                charge().inspect_err(|_| free_table(lower))?;
+                entry.set_addr(lower, TABLE);
             }
             current = entry.addr();
         }
@@ -313,8 +314,8 @@ fn free_below(entry: &mut PageTableEntry, level: u32, most: u64) -> u64 {
     freed + 1
 }
 
-/// Frees a top table.
-pub fn free_root(root: PhysAddr) {
+/// Frees one table.
+pub fn free_table(root: PhysAddr) {
     frames::free(Extent {
         start: root.as_u64() / PAGE_SIZE,
         count: 1,

@@ -6,7 +6,7 @@ use core::{
 };
 
 use alloc::sync::Arc;
-use spillway_abi::{Error, PAGE_SIZE, counters::Counter, layout};
+use spillway_abi::{Error, counters::Counter, layout};
 use spillway_kernel_core::regions::RegionMap;
 use x86_64::PhysAddr;
 
@@ -14,7 +14,7 @@ use super::{account::Account, paging};
 use crate::{arch::core, kernel::Kernel, object::Memory, sync::Locked};
 
 /// What a mapping costs of the kernel's own memory, in bytes; charged to the process.
-const MAPPING_COST: u64 = 64;
+pub const MAPPING_COST: u64 = 64;
 
 /// What a mapping shows.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ static LOADED: [AtomicPtr<AddressSpace>; spillway_abi::limits::MAX_CORES] =
 impl AddressSpace {
     /// An empty one; its top table is charged. [`Error::LimitReached`], [`Error::OutOfMemory`].
     pub fn new(account: &Account) -> Result<Self, Error> {
-        account.charge(PAGE_SIZE)?;
-        let root = paging::new_root().inspect_err(|_| account.release(PAGE_SIZE))?;
+        account.charge_table()?;
+        let root = paging::new_root()?;
         Ok(Self {
             root,
             freed: AtomicBool::new(false),
@@ -69,7 +69,7 @@ impl AddressSpace {
     /// Frees the top table, once: after everything below it, when no core has it loaded.
     pub fn free_root(&self) {
         if !self.freed.swap(true, Ordering::Relaxed) {
-            paging::free_root(self.root);
+            paging::free_table(self.root);
         }
     }
 
@@ -78,25 +78,26 @@ impl AddressSpace {
         self.root
     }
 
-    /// Loads it on this core.
+    /// Loads it on this core. False if it was.
     #[inline]
-    pub fn enter(&self) {
+    pub fn enter(&self) -> bool {
         let core = core();
         let slot = &LOADED[core.index.get()];
         let before = slot.load(Ordering::Relaxed);
         if ptr::eq(before, self) {
-            return;
+            return false;
         }
         let bit = 1 << core.index.get();
         // The bit is set before the tables are used, so whoever changes them sees this core.
         self.active.fetch_or(bit, Ordering::SeqCst);
         paging::load(self.root);
         slot.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
-        core.count(Counter::AddressSpaceSwitches, 1);
+        core.count_here(Counter::AddressSpaceSwitches, 1);
         // SAFETY: a space stays alive while a core's bit in it is set: its end waits for that.
         if let Some(before) = unsafe { before.as_ref() } {
             before.active.fetch_and(!bit, Ordering::SeqCst);
         }
+        true
     }
 
     /// Takes a mapping out whose pages are not mapped any more.

@@ -20,7 +20,8 @@ use crate::{
 /// which a mapping holds until every core has forgotten it.
 #[derive(Debug)]
 pub struct Memory {
-    extents: Vec<Extent>,
+    /// The frames, each run with the page at which it begins.
+    extents: Vec<(u64, Extent)>,
     bytes: u64,
     /// Who holds it and who pays; nobody for boot modules and registers, which are never freed.
     holders: Option<Locked<Holders<Arc<Account>>>>,
@@ -51,7 +52,7 @@ pub struct Run {
 
 impl Memory {
     /// The most runs of frames that one object can consist of.
-    const MAX_EXTENTS: usize = 65536;
+    const MAX_EXTENTS: usize = 16384;
 
     /// No pages yet, charged for `bytes` already.
     pub fn empty(account: Arc<Account>, bytes: u64) -> Result<Self, Error> {
@@ -73,7 +74,7 @@ impl Memory {
             count,
         };
         Self {
-            extents: alloc::vec![extent],
+            extents: alloc::vec![(0, extent)],
             bytes: count * PAGE_SIZE,
             holders: None,
             registers: None,
@@ -143,17 +144,19 @@ impl Memory {
 
     /// Adds frames, which belong to this object from here on. On an error they are freed.
     pub fn push(&mut self, extent: Extent) -> Result<(), Error> {
-        if let Some(last) = self.extents.last_mut()
-            && last.start + last.count == extent.start
-        {
-            last.count += extent.count;
-            return Ok(());
+        let mut page = 0;
+        if let Some((first, last)) = self.extents.last_mut() {
+            if last.start + last.count == extent.start {
+                last.count += extent.count;
+                return Ok(());
+            }
+            page = *first + last.count;
         }
         if self.extents.len() == Self::MAX_EXTENTS || self.extents.try_reserve(1).is_err() {
             frames::free(extent);
             return Err(Error::OutOfMemory);
         }
-        self.extents.push(extent);
+        self.extents.push((page, extent));
         Ok(())
     }
 
@@ -165,17 +168,17 @@ impl Memory {
     /// The frames from `offset` on that follow each other in physical memory: where they begin,
     /// and how many bytes there are, at most `most`.
     pub fn run(&self, offset: u64, most: u64) -> Option<(PhysAddr, u64)> {
-        let mut before = 0;
-        for extent in &self.extents {
-            let bytes = extent.count * PAGE_SIZE;
-            if offset < before + bytes {
-                let inside = offset - before;
-                let start = PhysAddr::new(extent.start * PAGE_SIZE + inside);
-                return Some((start, most.min(bytes - inside)));
-            }
-            before += bytes;
-        }
-        None
+        let page = offset / PAGE_SIZE;
+        let after = self.extents.partition_point(|(first, _)| *first <= page);
+        let (first, extent) = self.extents.get(after.checked_sub(1)?)?;
+        let inside = offset - first * PAGE_SIZE;
+        let left = (extent.count * PAGE_SIZE)
+            .checked_sub(inside)
+            .filter(|&left| left > 0)?;
+        Some((
+            PhysAddr::new(extent.start * PAGE_SIZE + inside),
+            most.min(left),
+        ))
     }
 
     /// As [`Self::run`], ending where it changes whether programs may write.
@@ -227,7 +230,9 @@ impl Drop for Memory {
     fn drop(&mut self) {
         if let Some(holders) = &mut self.holders {
             holders.get_alone().payer().release(self.bytes);
-            self.extents.iter().for_each(|&extent| frames::free(extent));
+            self.extents
+                .iter()
+                .for_each(|&(_, extent)| frames::free(extent));
         }
     }
 }

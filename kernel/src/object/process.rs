@@ -9,7 +9,7 @@ use spillway_abi::{
     limits::Limits,
     object::{PROCESS_NAME_LENGTH, ProcessArguments},
 };
-use spillway_kernel_core::{handles::HandleTable, queue::List};
+use spillway_kernel_core::{handles::HandleTable, queue::List, regions::RegionMap};
 
 use super::{Grant, Object};
 use crate::{
@@ -58,8 +58,6 @@ pub struct ProcessState {
     pub threads: List,
     /// How many those are.
     pub thread_count: u32,
-    /// Child processes that are not wholly gone.
-    pub children: u32,
     /// Who made it; let go when it is gone.
     pub parent: Option<Arc<Process>>,
     /// How it ends or ended.
@@ -74,8 +72,6 @@ pub struct ProcessState {
     pub waiters: List,
     /// Handles to it in other processes' tables.
     pub outside_handles: u32,
-    /// Somebody takes it apart, or will.
-    pub has_teardown: bool,
     /// The next process that nobody can reach any more ([`sched::work`]).
     pub next_orphan: Option<Arc<Process>>,
 }
@@ -99,7 +95,8 @@ impl Process {
         affinity: u64,
         parent: Option<Arc<Process>>,
     ) -> Result<Arc<Self>, Error> {
-        let account = Arc::new(Account::new(arguments.limits.memory));
+        let above = parent.as_ref().map(|parent| parent.account.clone());
+        let account = Arc::new(Account::new(&arguments.limits, above)?);
         account.charge(PROCESS_COST + HANDLE_COST * arguments.limits.handles as u64)?;
         let space = AddressSpace::new(&account)?;
         Ok(Arc::new(Self {
@@ -116,7 +113,6 @@ impl Process {
                 handles: HandleTable::new(arguments.limits.handles),
                 threads: List::new(),
                 thread_count: 0,
-                children: 0,
                 parent,
                 status: None,
                 fault: FaultReport::default(),
@@ -124,7 +120,6 @@ impl Process {
                 grants: Vec::new(),
                 waiters: List::new(),
                 outside_handles: 0,
-                has_teardown: false,
                 next_orphan: None,
             }),
         }))
@@ -165,18 +160,38 @@ impl Process {
         self.state.get(kernel).handles.get_with(handle, needed)
     }
 
+    /// What a handle leads to if it is of the wanted kind and has the rights, checked in this
+    /// order.
+    pub fn typed<T: Clone>(
+        &self,
+        kernel: &Kernel,
+        handle: Handle,
+        needed: Rights,
+        kind: fn(&Object) -> Result<&T, Error>,
+    ) -> Result<T, Error> {
+        let (object, rights) = self.state.get(kernel).handles.get(handle)?;
+        let object = kind(object)?;
+        if rights.contains(needed) {
+            Ok(object.clone())
+        } else {
+            Err(Error::MissingRight)
+        }
+    }
+
     /// Counts something for this process.
     #[inline]
     pub fn count(&self, counter: Counter, by: u64) {
         self.counters[counter as usize].fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Begins the end of a process: none of its threads goes back to its program. Does nothing
-    /// if the end has begun. Whoever calls this sees to [`sched::work::Teardown`] if the process
-    /// has no thread; otherwise its last thread does.
-    pub fn begin_end(&self, kernel: &mut Kernel, status: ExitStatus) {
+    /// Begins the end of a process: none of its threads goes back to its program. False, and
+    /// nothing changes, if the end had begun.
+    ///
+    /// Who begins it sees to [`sched::work::Teardown`] if the process has no thread; otherwise its
+    /// last thread does.
+    pub fn begin_end(&self, kernel: &mut Kernel, status: ExitStatus) -> bool {
         if self.ending.swap(true, Ordering::Relaxed) {
-            return;
+            return false;
         }
         self.state.get_mut(kernel).status = Some(status);
         let mut next = self.state.get(kernel).threads.front();
@@ -186,14 +201,17 @@ impl Process {
                 .next_sibling(&self.state.get(kernel).threads, slot);
             sched::interrupt_thread(kernel, slot);
         }
+        true
     }
 
-    /// Whether the caller, who has just begun the end, must take the process apart, because it
-    /// has no thread to do it. True once.
-    pub fn must_be_torn_down(&self, kernel: &mut Kernel) -> bool {
+    /// Gives back the empty tables, so that a process that is only remembered costs little.
+    pub fn clear(&self, kernel: &mut Kernel) {
+        *self.space.regions.get_mut(kernel) = RegionMap::new();
         let state = self.state.get_mut(kernel);
-        let first = !core::mem::replace(&mut state.has_teardown, true);
-        first && state.thread_count == 0
+        state.handles = HandleTable::new(0);
+        state.grants = Vec::new();
+        self.account
+            .release(PROCESS_COST + HANDLE_COST * u64::from(self.limits.handles));
     }
 
     /// How it ended, once everything that it had is back.
@@ -213,7 +231,6 @@ pub fn fault_current(fault: Fault, instruction: u64, address: u64, stack: u64) -
             Fault::Page if is_stack_guard(&kernel, process, address, stack) => Fault::StackGuard,
             other => other,
         };
-        process.count(Counter::Faults, 1);
         lock_api::MutexGuard::unlocked(&mut kernel, || {
             log::warn!(
                 "{} (process {}, thread {}) is ended by {}: instruction {instruction:#x}, \
@@ -241,7 +258,7 @@ pub fn fault_current(fault: Fault, instruction: u64, address: u64, stack: u64) -
 /// mapping, near the stack pointer.
 fn is_stack_guard(kernel: &Guard, process: &Process, address: u64, stack: u64) -> bool {
     let regions = process.space.regions.get(kernel);
-    let above = (address / PAGE_SIZE + 1) * PAGE_SIZE;
+    let above = (address | (PAGE_SIZE - 1)).wrapping_add(1);
     regions.find(address).is_none()
         && regions.find(above).is_some()
         && address.abs_diff(stack) <= PAGE_SIZE

@@ -46,6 +46,8 @@ pub enum Phase {
     Ready,
     /// On its home core.
     Running,
+    /// Its home core does a step of its work; it is on no list.
+    Working,
     /// Until something happens.
     Waiting(Wait),
     /// For good.

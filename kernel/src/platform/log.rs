@@ -16,11 +16,14 @@ use core::{
 };
 
 use ::log::{LevelFilter, Log, Metadata, Record};
+use lock_api::MutexGuard;
 use spillway_abi::limits::MAX_LOG_WRITE;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::{clock, serial};
-use crate::arch;
+use crate::{
+    arch,
+    sync::{RawSpin, Spin},
+};
 
 /// Bytes of text that are kept. A power of two.
 const RING_SIZE: usize = 64 << 10;
@@ -34,7 +37,7 @@ const MAX_STAMP: usize = 48;
 /// longest line takes half of that on a real serial port.
 const PANIC_PATIENCE: u64 = 200_000_000;
 
-static SINK: SpinMutex<Sink> = SpinMutex::new(Sink {
+static SINK: Spin<Sink> = Spin::new(Sink {
     ring: [0; RING_SIZE],
 });
 /// Bytes that were ever written to the ring.
@@ -101,7 +104,7 @@ pub fn panic_writer() -> PanicWriter {
 
 /// The log, held for a report ([`panic_writer`]).
 pub struct PanicWriter {
-    sink: SpinMutexGuard<'static, Sink>,
+    sink: MutexGuard<'static, RawSpin, Sink>,
     line: Option<Line>,
 }
 

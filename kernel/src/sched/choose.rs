@@ -39,6 +39,11 @@ pub fn core_for(kernel: &Kernel, thread: &Thread) -> usize {
     }
 }
 
+/// Whether a core on which the thread may run sleeps.
+pub fn has_idle(kernel: &Kernel, thread: &Thread) -> bool {
+    thread.state.get(kernel).affinity & kernel.sched.idle != 0
+}
+
 /// Tells a core that a thread of this priority is in its queue.
 pub fn notify(kernel: &mut Kernel, index: usize, priority: u8) {
     let queue = &kernel.sched.cores[index];
@@ -51,33 +56,36 @@ pub fn notify(kernel: &mut Kernel, index: usize, priority: u8) {
             _ => {}
         }
     } else if matters {
+        // It is taken: the next thread goes to another.
+        kernel.sched.idle &= !(1 << index);
         send_reschedule(index);
     }
 }
 
-/// A ready thread of another core that may run on this one, taken out of its queue.
+/// The most important ready thread of the other cores that may run on this one, taken out of its
+/// queue.
 pub fn steal(kernel: &mut Kernel, me: usize) -> Option<u16> {
-    let others = kernel.sched.online & !(1 << me);
-    for index in bits(others) {
-        let found = {
-            let Scheduler {
-                links,
-                cores,
-                threads,
-                ..
-            } = &kernel.sched;
-            cores[index].run.find(links, |slot| {
-                threads[slot as usize]
-                    .as_ref()
-                    .is_some_and(|thread| thread.state.get(kernel).affinity & 1 << me != 0)
-            })
-        };
-        if let Some((slot, priority)) = found {
-            let Scheduler { links, cores, .. } = &mut kernel.sched;
-            cores[index].run.remove(links, slot, priority);
-            crate::time_page::set_runnable(index, cores[index].run.len());
-            return Some(slot);
+    let mut best: Option<(usize, u16, u8)> = None;
+    for index in bits(kernel.sched.online & !(1 << me)) {
+        let Scheduler {
+            links,
+            cores,
+            threads,
+            ..
+        } = &kernel.sched;
+        let found = cores[index].run.find(links, |slot| {
+            let thread = threads[slot as usize].as_ref();
+            thread.is_some_and(|thread| thread.state.get(kernel).affinity & 1 << me != 0)
+        });
+        if let Some((slot, priority)) = found
+            && best.is_none_or(|(_, _, highest)| highest < priority)
+        {
+            best = Some((index, slot, priority));
         }
     }
-    None
+    let (index, slot, priority) = best?;
+    let Scheduler { links, cores, .. } = &mut kernel.sched;
+    cores[index].run.remove(links, slot, priority);
+    crate::time_page::set_runnable(index, cores[index].run.len());
+    Some(slot)
 }

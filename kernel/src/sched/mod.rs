@@ -173,13 +173,14 @@ pub fn set_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
         Phase::Ready => {
             let Scheduler { links, cores, .. } = &mut kernel.sched;
             cores[home].run.remove(links, thread.slot, before);
+            time_page::set_runnable(home, cores[home].run.len());
             make_ready(kernel, thread);
         }
         Phase::Running => {
             kernel.sched.cores[home].running = Some(priority);
             look_again(home);
         }
-        Phase::Waiting(_) | Phase::Ended(_) => {}
+        Phase::Working | Phase::Waiting(_) | Phase::Ended(_) => {}
     }
 }
 
@@ -192,10 +193,11 @@ pub fn set_affinity(kernel: &mut Kernel, thread: &Thread, affinity: u64) {
         Phase::Ready => {
             let Scheduler { links, cores, .. } = &mut kernel.sched;
             cores[home].run.remove(links, thread.slot, priority);
+            time_page::set_runnable(home, cores[home].run.len());
             make_ready(kernel, thread);
         }
         Phase::Running => look_again(home),
-        Phase::Waiting(_) | Phase::Ended(_) => {}
+        Phase::Working | Phase::Waiting(_) | Phase::Ended(_) => {}
     }
 }
 
@@ -231,6 +233,16 @@ fn enqueue(kernel: &mut Kernel, thread: &Thread, index: usize, front: bool) {
     time_page::set_runnable(index, queue.len());
 }
 
+/// Queues a thread that leaves this core for a moment: here, or elsewhere if it may not come back.
+fn requeue(kernel: &mut Kernel, thread: &Thread, front: bool) {
+    let index = core().index.get();
+    if thread.state.get(kernel).affinity & 1 << index != 0 {
+        enqueue(kernel, thread, index, front);
+    } else {
+        make_ready(kernel, thread);
+    }
+}
+
 /// Makes a thread come into the scheduler, wherever it is, so that it notices that its process
 /// is ending.
 pub fn interrupt_thread(kernel: &mut Kernel, slot: u16) {
@@ -239,7 +251,7 @@ pub fn interrupt_thread(kernel: &mut Kernel, slot: u16) {
     match state.phase {
         Phase::Waiting(_) => end_wait(kernel, &thread, Err(Error::Interrupted)),
         Phase::Running => look_again(state.home),
-        Phase::Ready | Phase::Ended(_) => {}
+        Phase::Ready | Phase::Working | Phase::Ended(_) => {}
     }
 }
 
@@ -253,8 +265,6 @@ fn send_reschedule(index: usize) {
 /// Ends a thread that is not in any list. The last one of a process stays to take it apart.
 pub fn end_thread(kernel: &mut Kernel, thread: &Arc<Thread>, status: ExitStatus) {
     let process = &thread.process;
-    let waiters = core::mem::take(&mut thread.state.get_mut(kernel).waiters);
-    wake_all(kernel, waiters, status);
     let is_last = process.state.get(kernel).thread_count == 1;
     if is_last {
         process.begin_end(kernel, status);
@@ -267,10 +277,13 @@ pub fn end_thread(kernel: &mut Kernel, thread: &Arc<Thread>, status: ExitStatus)
     }
 }
 
-/// Takes a thread out of the tables.
+/// Takes a thread out of the tables and tells whoever waits for its end.
 fn forget(kernel: &mut Kernel, thread: &Arc<Thread>, status: ExitStatus) {
     let process = &thread.process;
-    thread.state.get_mut(kernel).phase = Phase::Ended(status);
+    let state = thread.state.get_mut(kernel);
+    state.phase = Phase::Ended(status);
+    let waiters = core::mem::take(&mut state.waiters);
+    wake_all(kernel, waiters, status);
     let mut list = core::mem::take(&mut process.state.get_mut(kernel).threads);
     list.remove(&mut kernel.sched.siblings, thread.slot);
     let state = process.state.get_mut(kernel);
@@ -298,6 +311,6 @@ pub fn yield_now(kernel: &mut Kernel, thread: &Thread) -> bool {
     }
     entry::leave_by_call();
     thread.set_result(kernel, Ok(0));
-    enqueue(kernel, thread, index, false);
+    requeue(kernel, thread, false);
     true
 }

@@ -39,7 +39,11 @@ pub fn schedule(mut guard: Guard) -> ! {
         let thread = guard.sched.thread(slot);
         let state = thread.state.get_mut(&mut guard);
         state.home = me;
-        if thread.process.is_ending() && !matches!(state.work, Some(work::Work::Teardown(_))) {
+        let must_finish = state
+            .work
+            .as_ref()
+            .is_some_and(|work| work.must_finish(&thread));
+        if thread.process.is_ending() && !must_finish {
             let unfinished = state.work.take();
             let status = thread.process.state.get(&guard).status;
             end_thread(&mut guard, &thread, status.unwrap_or(ExitStatus::Killed(0)));
@@ -47,6 +51,7 @@ pub fn schedule(mut guard: Guard) -> ! {
             continue;
         }
         if state.work.is_some() {
+            state.phase = Phase::Working;
             guard = work::go_on(guard, thread);
             // A long operation must not keep this core's interrupts waiting.
             lock_api::MutexGuard::unlocked(&mut guard, halt::interrupt_window);
@@ -80,7 +85,9 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
     };
     kernel.sched.cores[core.index.get()].running = Some(priority);
     core.slice_end.set(clock::now_tsc() + slice);
-    thread.process.space.enter();
+    if thread.process.space.enter() {
+        thread.process.count(Counter::AddressSpaceSwitches, 1);
+    }
     // A program can change its `fs` by loading a segment, so what it left does not count.
     FsBase::write(VirtAddr::new_truncate(thread.fs_base));
     if cpu::flushes_branches() {
@@ -167,6 +174,9 @@ fn make_room() -> Option<Guard> {
         if thread.process.is_ending() {
             enqueue(&mut guard, thread, index, true);
         } else if !may_stay {
+            super::make_ready(&mut guard, thread);
+        } else if highest > Some(priority) && choose::has_idle(&guard, thread) {
+            // It need not wait for the higher one: another core is free.
             super::make_ready(&mut guard, thread);
         } else {
             match slice::decide(priority, highest, slice_end, now) {

@@ -93,17 +93,16 @@ fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
 
 /// Wakes at most `most` threads of a process that wait on a word; returns how many.
 pub fn wake_futex(kernel: &mut Kernel, process: u64, address: u64, most: u32) -> u32 {
-    let mut woken = 0;
-    while woken < most {
-        let mut found = None;
-        let Scheduler { waits, links, .. } = &mut kernel.sched;
-        waits.wake(links, (process, address), 1, |slot| found = Some(slot));
-        let Some(slot) = found else { break };
+    let mut list = List::new();
+    let Scheduler { waits, links, .. } = &mut kernel.sched;
+    let count = waits.wake_with(links, (process, address), most, |links, slot| {
+        list.push_back(links, slot);
+    });
+    while let Some(slot) = list.pop_front(&mut kernel.sched.links) {
         let thread = kernel.sched.thread(slot);
         wake(kernel, &thread, Ok(0));
-        woken += 1;
     }
-    woken
+    count
 }
 
 /// Wakes the thread that has waited longest for an object. Whether there was one.

@@ -21,11 +21,11 @@ pub use revoke::Revoke;
 use spillway_abi::{Error, ExitStatus};
 pub use teardown::{Teardown, close, take_orphan};
 
-use super::{enqueue, forget, wait::sleep};
+use super::{forget, requeue, wait::sleep};
 use crate::{
-    arch::{core, entry},
+    arch::entry,
     kernel::Guard,
-    object::{Thread, thread::Wait},
+    object::{Process, Thread, thread::Wait},
     syscall::Outcome,
 };
 
@@ -60,6 +60,18 @@ pub enum Progress {
 }
 
 impl Work {
+    /// Whether it must be finished although the thread's process is ending, because it left
+    /// something of another process, or of a device, half changed.
+    pub fn must_finish(&self, thread: &Thread) -> bool {
+        let is_other = |process: &Arc<Process>| !Arc::ptr_eq(process, &thread.process);
+        match self {
+            Self::Create(_) => false,
+            Self::Map(work) => is_other(work.process()),
+            Self::Unmap(work) => is_other(work.process()),
+            Self::Pin(_) | Self::Unpin(_) | Self::Revoke(_) | Self::Teardown(_) => true,
+        }
+    }
+
     /// Does a bounded part. May let go of the lock and take it again.
     fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
         match self {
@@ -81,7 +93,7 @@ pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
         Progress::More(rest) => {
             entry::leave_by_call();
             thread.state.get_mut(&mut guard).work = Some(rest);
-            enqueue(&mut guard, thread, core().index.get(), false);
+            requeue(&mut guard, thread, false);
             Outcome::Switch(guard)
         }
         Progress::Sleep(rest, until) => {
@@ -102,7 +114,7 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
     match work.step(&mut guard, &thread) {
         Progress::More(rest) => {
             thread.state.get_mut(&mut guard).work = Some(rest);
-            enqueue(&mut guard, &thread, core().index.get(), false);
+            requeue(&mut guard, &thread, false);
         }
         Progress::Sleep(rest, until) => {
             thread.state.get_mut(&mut guard).work = Some(rest);
@@ -119,7 +131,7 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
         }
         Progress::Done(result) => {
             thread.set_result(&mut guard, result);
-            enqueue(&mut guard, &thread, core().index.get(), true);
+            requeue(&mut guard, &thread, true);
         }
     }
     guard

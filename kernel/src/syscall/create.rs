@@ -134,15 +134,16 @@ fn create_process(
         || arguments.max_priority > MAX_PRIORITY
         || affinity & kernel.sched.online() == 0
         || name.is_empty()
-        || core::str::from_utf8(name).is_err()
+        || !name
+            .iter()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
     {
         return Err(Error::BadArgument);
     }
-    if parent.state.get(kernel).children >= limits.processes {
-        return Err(Error::LimitReached);
-    }
-    let process = Process::new(kernel, &arguments, affinity, Some(parent.clone()))?;
-    let handle = insert(kernel, holder, Object::Process(process), OBJECT_RIGHTS)?;
-    parent.state.get_mut(kernel).children += 1;
+    parent.account.add_process()?;
+    let made = Process::new(kernel, &arguments, affinity, Some(parent.clone()));
+    let handle = made
+        .and_then(|process| insert(kernel, holder, Object::Process(process), OBJECT_RIGHTS))
+        .inspect_err(|_| parent.account.remove_process())?;
     Ok(handle.raw() as u64)
 }

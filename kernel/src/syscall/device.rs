@@ -55,9 +55,7 @@ pub fn open(
         Handle::NULL => caller.process.clone(),
         owner => caller
             .process
-            .object(kernel, owner, Rights::MANAGE)?
-            .process()?
-            .clone(),
+            .typed(kernel, owner, Rights::MANAGE, Object::process)?,
     };
     if length > MAX_NAME as u64 {
         return Err(Error::TooLong);
@@ -139,9 +137,7 @@ fn prepare_pin(
     let handle = Handle::from_raw(arguments.memory);
     let memory = caller
         .process
-        .object(guard, handle, needed)?
-        .memory()?
-        .clone();
+        .typed(guard, handle, needed, Object::memory)?;
     if !frames::has_reserve() {
         return Err(Error::OutOfMemory);
     }

@@ -7,6 +7,7 @@ use spillway_kernel_core::handles::restrict;
 use super::{Arguments, Outcome, SystemCall, handle};
 use crate::{
     kernel::{self, Kernel},
+    memory::frames,
     object::{Object, Process, Thread},
     sched::work::{self, Teardown, UnpinPages, Work},
 };
@@ -63,12 +64,15 @@ fn duplicate(
         .and_then(Rights::from_bits)
         .ok_or(Error::BadArgument)?;
     let (object, have) = process.state.get(kernel).handles.get(handle(raw)?)?;
-    let (needed, target) = match handle(target)? {
-        Handle::NULL => (Rights::DUPLICATE, process.clone()),
-        target => {
-            let target = process.object(kernel, target, Rights::MANAGE)?.process()?;
-            (Rights::TRANSFER, target.clone())
-        }
+    let target = match handle(target)? {
+        Handle::NULL => process.clone(),
+        target => process.typed(kernel, target, Rights::MANAGE, Object::process)?,
+    };
+    let is_own = Arc::ptr_eq(&target, process);
+    let needed = if is_own {
+        Rights::DUPLICATE
+    } else {
+        Rights::TRANSFER
     };
     if !have.contains(needed) {
         return Err(Error::MissingRight);
@@ -76,7 +80,25 @@ fn duplicate(
     let rights = restrict(have, wanted)?;
     let object = object.clone();
     target.check_alive()?;
+    check_reachable(kernel, &target, &object)?;
+    if !frames::has_reserve() {
+        return Err(Error::OutOfMemory);
+    }
     insert(kernel, &target, object, rights)
+}
+
+/// Two processes without threads must not hold each other, or nobody could reach either to end
+/// it: a process that has none can be given no other that has none. [`Error::BadArgument`].
+fn check_reachable(kernel: &Kernel, target: &Arc<Process>, object: &Object) -> Result<(), Error> {
+    let is_idle = |process: &Process| process.state.get(kernel).thread_count == 0;
+    match object {
+        Object::Process(process)
+            if !Arc::ptr_eq(process, target) && is_idle(process) && is_idle(target) =>
+        {
+            Err(Error::BadArgument)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts an object into a process's table. [`Error::LimitReached`], [`Error::OutOfMemory`].

@@ -5,7 +5,7 @@ use spillway_abi::{
     Error, Rights,
     call::Operation,
     counters::{COUNTER_COUNT, Counter},
-    limits::{MAX_CORES, MAX_LOG_WRITE},
+    limits::{MAX_CORES, MAX_LOG_LINES, MAX_LOG_WRITE},
 };
 
 use super::{Arguments, Outcome, SystemCall, create, device, handle, meta};
@@ -139,8 +139,9 @@ impl Request<'_> {
             }
             (Object::Process(process), Ok(())) => {
                 let process = process.clone();
-                process.begin_end(&mut self.guard, spillway_abi::ExitStatus::Killed(status));
-                if process.must_be_torn_down(&mut self.guard) {
+                let killed = spillway_abi::ExitStatus::Killed(status);
+                let begun = process.begin_end(&mut self.guard, killed);
+                if begun && process.state.get(&self.guard).thread_count == 0 {
                     let work = Work::Teardown(Teardown::of_another(process));
                     return work::begin(self.guard, self.thread, work);
                 }
@@ -229,7 +230,8 @@ fn memory_copy(
     Ok(length)
 }
 
-/// A text of a program for the log; what is not UTF-8 is shown as such.
+/// A text of a program for the log: some lines of it, all of the last; the result is how many bytes
+/// they have.
 fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error> {
     if length > MAX_LOG_WRITE {
         return Err(Error::TooLong);
@@ -237,14 +239,29 @@ fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error>
     let mut buffer = [0; MAX_LOG_WRITE as usize];
     let text = &mut buffer[..length as usize];
     UserRange::new(address, length)?.read(user_copy::uninitialised(text))?;
+    // A line takes long on a slow port, so one call writes a few at most.
+    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let end = ends
+        .map(|(at, _)| at + 1)
+        .nth(MAX_LOG_LINES - 1)
+        .unwrap_or(text.len());
+    let (text, length) = (&text[..end], end as u64);
+    // What is not UTF-8 is shown as such.
+    let mut shown = [0; 3 * MAX_LOG_WRITE as usize];
+    let mut end = 0;
     for chunk in text.utf8_chunks() {
-        if !chunk.valid().is_empty() {
-            log::write_program_line(process.name(), chunk.valid());
-        }
-        if !chunk.invalid().is_empty() {
-            log::write_program_line(process.name(), "\u{fffd}");
+        let replacement = if chunk.invalid().is_empty() {
+            ""
+        } else {
+            "\u{fffd}"
+        };
+        for part in [chunk.valid(), replacement] {
+            shown[end..end + part.len()].copy_from_slice(part.as_bytes());
+            end += part.len();
         }
     }
+    let shown = core::str::from_utf8(&shown[..end]).unwrap_or_default();
+    log::write_program_line(process.name(), shown);
     Ok(length)
 }
 

@@ -7,7 +7,7 @@ use super::{Arguments, Outcome, SystemCall, handle};
 use crate::{
     kernel::{self, Guard, Kernel},
     memory::frames,
-    object::{Process, Thread},
+    object::{Object, Process, Thread},
     sched::work::{self, MapPages, UnmapPages, Work},
 };
 
@@ -40,10 +40,7 @@ impl SystemCall for Unmap {
 
 /// The process whose address space is meant.
 fn target(kernel: &Kernel, process: &Process, raw: u64) -> Result<Arc<Process>, Error> {
-    process
-        .object(kernel, handle(raw)?, Rights::MANAGE)?
-        .process()
-        .cloned()
+    process.typed(kernel, handle(raw)?, Rights::MANAGE, Object::process)
 }
 
 fn prepare_map(
@@ -60,10 +57,7 @@ fn prepare_map(
     if access.contains(Rights::WRITE | Rights::EXECUTE) {
         return Err(Error::WriteAndExecute);
     }
-    let memory = caller
-        .object(guard, handle(memory)?, access | Rights::MAP)?
-        .memory()?
-        .clone();
+    let memory = caller.typed(guard, handle(memory)?, access | Rights::MAP, Object::memory)?;
     if length == 0 || !(address | offset | length).is_multiple_of(PAGE_SIZE) {
         return Err(Error::BadArgument);
     }

@@ -74,7 +74,7 @@ fn process_value(kernel: &Kernel, process: &Process, key: ProcessMeta) -> u64 {
         ProcessMeta::MemoryUsed => process.account.used(),
         ProcessMeta::HandlesUsed => state.handles.len() as u64,
         ProcessMeta::ThreadsUsed => state.thread_count as u64,
-        ProcessMeta::ProcessesUsed => state.children as u64,
+        ProcessMeta::ProcessesUsed => process.account.processes().into(),
         ProcessMeta::MemoryLimit => process.account.limit(),
         ProcessMeta::FaultKind => state.fault.kind.map_or(0, |kind| kind as u64),
         ProcessMeta::FaultInstruction => state.fault.instruction,

@@ -22,10 +22,15 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::TooLong`], and those of the handle.
-    pub fn write(&self, text: &[u8]) -> Result<(), Error> {
-        let arguments = [0, text.as_ptr() as u64, text.len() as u64, 0];
-        // SAFETY: the text is only read.
-        unsafe { syscall::do_io(self.handle(), Operation::Write, arguments) }.map(drop)
+    pub fn write(&self, mut text: &[u8]) -> Result<(), Error> {
+        // One call takes a few lines at most and says how many bytes they had.
+        while !text.is_empty() {
+            let arguments = [0, text.as_ptr() as u64, text.len() as u64, 0];
+            // SAFETY: the text is only read.
+            let written = unsafe { syscall::do_io(self.handle(), Operation::Write, arguments)? };
+            text = text.get(written as usize..).unwrap_or_default();
+        }
+        Ok(())
     }
 }
 

@@ -56,6 +56,11 @@ impl MapPages {
         }))
     }
 
+    /// In whose address space.
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
     pub(super) fn step(mut self, guard: &mut Guard) -> Progress {
         if self.process.is_ending() {
             return Progress::Done(Err(Error::Gone));
@@ -102,7 +107,7 @@ impl MapPages {
             let (frame, bytes) = (run.start, run.bytes);
             let account = &self.process.account;
             let address = self.start + self.done;
-            let charge = || account.charge(PAGE_SIZE);
+            let charge = || account.charge_table();
             paging::map(
                 self.process.space.root(),
                 address,
@@ -165,6 +170,11 @@ impl UnmapPages {
             cleared: 0,
             result: Ok(0),
         }))
+    }
+
+    /// In whose address space.
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
     }
 
     pub(super) fn step(mut self, guard: &mut Guard) -> Progress {

@@ -128,7 +128,7 @@ impl PinPages {
                 .run(offset + self.done, until - self.done)
                 .ok_or(Error::OutOfRange)?;
             let io = self.io_address + self.done;
-            let charge = || account.charge(PAGE_SIZE);
+            let charge = || account.charge_table();
             let reach = &mut self.space.state.get_mut(guard).reach;
             reach.map(io, frame.as_u64(), bytes, direction, charge)?;
             self.done += bytes;

@@ -4,13 +4,16 @@
 //! go. Each step is bounded. Then whoever waits is told, and the parent is free to make another.
 
 use alloc::sync::Arc;
-use spillway_abi::{ExitStatus, PAGE_SIZE};
+use spillway_abi::ExitStatus;
 
 use super::{super::wait::wake_all, Progress, Revoke, Work, revoke::Revoked};
 use crate::{
     arch::{core, shootdown},
     kernel::{Guard, Kernel},
-    memory::{paging, space},
+    memory::{
+        paging,
+        space::{self, MAPPING_COST},
+    },
     object::{Object, Process},
 };
 
@@ -81,7 +84,10 @@ impl Teardown {
             },
             Stage::Handles if self.close_handles(guard) => Stage::Mappings,
             Stage::Mappings if self.drop_mappings(guard) => Stage::Tables,
-            Stage::Tables if self.free_tables() => return self.finish(guard),
+            Stage::Tables if self.free_tables() => {
+                self.process.clear(guard);
+                return self.finish(guard);
+            }
             unfinished => unfinished,
         };
         Progress::More(Work::Teardown(self))
@@ -134,6 +140,7 @@ impl Teardown {
                 return true;
             };
             region.value.memory.let_go(guard, &self.process.account);
+            self.process.account.release(MAPPING_COST);
         }
         false
     }
@@ -144,7 +151,7 @@ impl Teardown {
             return false;
         }
         self.process.space.free_root();
-        self.process.account.release(PAGE_SIZE);
+        self.process.account.release_tables();
         true
     }
 
@@ -173,7 +180,7 @@ pub fn announce(kernel: &mut Kernel, process: &Arc<Process>) {
     let status = state.status.unwrap_or(ExitStatus::Killed(0));
     let waiters = core::mem::take(&mut state.waiters);
     if let Some(parent) = state.parent.take() {
-        parent.state.get_mut(kernel).children -= 1;
+        parent.account.remove_process();
     }
     wake_all(kernel, waiters, status);
 }
