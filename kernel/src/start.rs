@@ -13,7 +13,7 @@ use spillway_kernel_core::options::{Branch, Dma, Exit, Idle, LogLevel, Options};
 
 use crate::{
     arch::{self, core_data, cpu},
-    first, kernel,
+    first, iommu, kernel,
     memory::{frames, heap, paging, stacks},
     object::reach,
     pci,
@@ -102,6 +102,7 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
     apic::init_bsp(&clock::calibrate(&machine));
     start_first_core();
     pci::init(&machine);
+    iommu::init(boot);
     let cores = 1 + start_other_cores(&machine, boot, &options);
     time_page::init(cores);
     log::info!("{cores} core{} running", if cores == 1 { "" } else { "s" });

@@ -17,6 +17,7 @@ pub mod deadlines;
 pub mod frames;
 pub mod handles;
 pub mod holders;
+pub mod iommu;
 pub mod options;
 pub mod pci;
 pub mod queue;

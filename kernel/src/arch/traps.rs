@@ -20,7 +20,7 @@ use super::{
     shootdown, user_copy,
 };
 use crate::{
-    kernel,
+    iommu, kernel,
     memory::stacks::EXCEPTION_STACK_SIZE,
     object::{interrupt::arrived, process},
     platform::{apic, panic, vectors},
@@ -327,6 +327,7 @@ fn interrupt(vector: u8) {
         vectors::TIMER => {
             apic::end_of_interrupt();
             core.timer_at.set(u64::MAX);
+            iommu::on_timer();
             core.set_reschedule(true);
         }
         vectors::RESCHEDULE => {
@@ -336,6 +337,10 @@ fn interrupt(vector: u8) {
         vectors::SHOOTDOWN => {
             apic::end_of_interrupt();
             shootdown::answer();
+        }
+        vectors::IOMMU_FAULT => {
+            apic::end_of_interrupt();
+            iommu::on_fault_interrupt();
         }
         // Spurious interrupts are not acknowledged (SDM vol. 3, 11.9).
         vectors::SPURIOUS => {}

@@ -63,3 +63,9 @@ pub fn group_is_taken(kernel: &Kernel, function: &Function, owner: u64) -> bool 
             State::Revoking | State::Blocked => true,
         })
 }
+
+/// Whether a function is a bridge between PCI buses, from its header type (PCI Local Bus
+/// Specification 3.0, section 6.1).
+pub fn is_bridge(function: &Function) -> bool {
+    function.config.read::<u8>(0x0e) & 0x7f == 1
+}

@@ -13,5 +13,7 @@ pub const TIMER: u8 = 0xf0;
 pub const RESCHEDULE: u8 = 0xf1;
 /// Another core took a mapping away.
 pub const SHOOTDOWN: u8 = 0xf2;
+/// An IOMMU blocked something.
+pub const IOMMU_FAULT: u8 = 0xf3;
 /// The interrupt controller changed its mind. Needs no end of interrupt.
 pub const SPURIOUS: u8 = 0xff;

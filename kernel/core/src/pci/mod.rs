@@ -4,6 +4,7 @@
 pub mod groups;
 pub mod name;
 pub mod policy;
+pub mod windows;
 
 use core::fmt;
 

@@ -1,0 +1,8 @@
+//! What an IOMMU needs besides registers: tables, descriptors and decisions.
+//!
+//! [`addresses`], [`fault`] and [`limiter`] are the same for every IOMMU; [`vtd`] is Intel's.
+
+pub mod addresses;
+pub mod fault;
+pub mod limiter;
+pub mod vtd;

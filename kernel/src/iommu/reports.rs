@@ -1,0 +1,90 @@
+//! Telling of faults, at a limited rate.
+//!
+//! A device that tries again and again would interrupt and be told of without end. So at most
+//! [`MOST`] faults are told in a second; then the units are not let interrupt until the second is
+//! over, which the timer of the core sees to.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use spillway_kernel_core::iommu::limiter::Limiter;
+
+use super::{take_faults, vtd};
+use crate::{
+    arch,
+    platform::{
+        apic,
+        clock::{now_tsc, ticks},
+    },
+    sync::Spin,
+};
+
+/// Faults that are told in a second.
+const MOST: u32 = 10;
+const SECOND: u64 = 1_000_000_000;
+
+static LIMITER: Spin<Option<Limiter>> = Spin::new(None);
+
+/// The TSC when the units are let interrupt again; the maximum while they are.
+static QUIET_UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// The interrupt of a unit that blocked something.
+pub fn on_fault_interrupt() {
+    let now = now_tsc();
+    let mut guard = LIMITER.lock();
+    let limiter = guard.get_or_insert_with(|| Limiter::new(MOST, ticks(SECOND)));
+    let has_lost = take_faults(|fault| {
+        if limiter.admit(now) {
+            log::warn!("blocked by the IOMMU: {fault}");
+        }
+    });
+    if has_lost {
+        limiter.lose();
+    }
+    if let Some(end) = limiter.closed_until(now) {
+        vtd::units().iter().for_each(vtd::Unit::quiet_faults);
+        QUIET_UNTIL.store(end, Ordering::Relaxed);
+        wake_at(end);
+    }
+}
+
+/// The timer of a core fired. One load while nothing is to be done.
+#[inline]
+pub fn on_timer() {
+    let until = QUIET_UNTIL.load(Ordering::Relaxed);
+    if until != u64::MAX {
+        end_of_quiet(until);
+    }
+}
+
+#[cold]
+fn end_of_quiet(until: u64) {
+    if now_tsc() < until {
+        return wake_at(until);
+    }
+    let mut guard = LIMITER.lock();
+    if QUIET_UNTIL.swap(u64::MAX, Ordering::Relaxed) == u64::MAX {
+        return;
+    }
+    let mut suppressed = 0;
+    if let Some(limiter) = guard.as_mut() {
+        // What is recorded now came too often already.
+        let has_lost = take_faults(|_| limiter.lose());
+        if has_lost {
+            limiter.lose();
+        }
+        suppressed = limiter.take_suppressed();
+    }
+    if suppressed > 0 {
+        log::warn!("blocked by the IOMMU in the last second: {suppressed} or more besides");
+    }
+    vtd::units().iter().for_each(vtd::Unit::unquiet_faults);
+}
+
+/// Has this core's timer fire at a moment, or before.
+fn wake_at(tsc: u64) {
+    let core = arch::core();
+    if tsc < core.timer_at.get() {
+        core.timer_at.set(tsc);
+        apic::set_timer(tsc);
+    }
+}

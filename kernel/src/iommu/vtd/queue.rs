@@ -1,0 +1,82 @@
+//! The invalidation queue (section 6.5.2): how a unit is told to forget, and says that it has.
+
+use spillway_kernel_core::iommu::vtd::invalidation::{Descriptor, wait as wait_descriptor};
+
+use super::{
+    registers::{FAULT_STATUS, QUEUE, QUEUE_ADDRESS, QUEUE_TAIL, Registers, Stuck, wait},
+    shared::{FRAME_WORDS, Shared},
+};
+
+/// Descriptors in a queue of one frame.
+const LENGTH: usize = FRAME_WORDS / 2;
+/// The word behind the queue's frame, where the unit writes what it has done.
+const STATUS_WORD: usize = FRAME_WORDS;
+/// Fault status: the queue stopped at a bad descriptor, or something did not answer (section
+/// 11.4.9.1: IQE, ICE, ITE).
+const QUEUE_ERRORS: u32 = 1 << 4 | 1 << 5 | 1 << 6;
+
+/// The queue of one unit. One request at a time: it is empty between two calls.
+#[derive(Debug)]
+pub struct Queue {
+    memory: Shared,
+    tail: usize,
+    /// The number of the last request.
+    ticket: u32,
+    /// A request was not answered: what the unit remembers is unknown from then on.
+    is_stuck: bool,
+}
+
+impl Queue {
+    /// A queue, not yet in use. `None` without memory.
+    pub fn new(is_coherent: bool) -> Option<Self> {
+        Some(Self {
+            memory: Shared::allocate(2, is_coherent)?,
+            tail: 0,
+            ticket: 0,
+            is_stuck: false,
+        })
+    }
+
+    /// Makes the unit use it. Only while it uses none.
+    pub fn start(&self, registers: &Registers) -> Result<(), Stuck> {
+        registers.write64(QUEUE_TAIL, 0);
+        // A frame of descriptors of 16 bytes: size 0, width 0.
+        registers.write64(QUEUE_ADDRESS, self.memory.physical());
+        registers.command(QUEUE, true)
+    }
+
+    /// Has one descriptor done and waits for it. After one failure all later calls fail at once.
+    pub fn submit(&mut self, registers: &Registers, descriptor: Descriptor) -> Result<(), Stuck> {
+        if self.is_stuck {
+            return Err(Stuck);
+        }
+        self.ticket = self.ticket.wrapping_add(1);
+        let status = self.memory.physical() + STATUS_WORD as u64 * 8;
+        self.push(descriptor);
+        self.push(wait_descriptor(status, self.ticket));
+        self.memory.fence();
+        registers.write64(QUEUE_TAIL, self.tail as u64 * 16);
+        let is_done = || {
+            self.memory.read(STATUS_WORD) as u32 == self.ticket
+                || registers.read32(FAULT_STATUS) & QUEUE_ERRORS != 0
+        };
+        let waited = wait(is_done);
+        if self.memory.read(STATUS_WORD) as u32 == self.ticket {
+            return Ok(());
+        }
+        self.is_stuck = true;
+        log::error!(
+            "an IOMMU does not forget what it is told to ({}, fault status {:#x}): its functions \
+             stay as they are",
+            if waited.is_ok() { "error" } else { "no answer" },
+            registers.read32(FAULT_STATUS),
+        );
+        Err(Stuck)
+    }
+
+    fn push(&mut self, [first, second]: Descriptor) {
+        self.memory.write(2 * self.tail, first);
+        self.memory.write(2 * self.tail + 1, second);
+        self.tail = (self.tail + 1) % LENGTH;
+    }
+}
