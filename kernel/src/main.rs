@@ -12,11 +12,6 @@ extern crate spillway_memops as _;
 
 mod arch;
 mod first;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "for the grants of functions, which are still to come to it"
-)]
 mod iommu;
 mod kernel;
 mod memory;

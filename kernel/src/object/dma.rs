@@ -50,7 +50,8 @@ impl DmaSpace {
         if let Some(space) = &grant.state.get(kernel).dma {
             return Ok(space.clone());
         }
-        let reach = Reach::new(grant.function.id)?;
+        let account = &grant.owner.account;
+        let reach = Reach::new(grant.function.id, || account.charge_table())?;
         let state = Locked::new(DmaState {
             reach,
             pins: Vec::new(),

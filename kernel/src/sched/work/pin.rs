@@ -174,12 +174,19 @@ impl UnpinPages {
         }
         let bytes = STEP.min(pin.length - self.cleared);
         let reach = &mut space.state.get_mut(guard).reach;
-        reach.unmap(pin.io_address + self.cleared, bytes);
+        let unmapped = reach.unmap(pin.io_address + self.cleared, bytes);
         self.cleared += bytes;
         if self.cleared < pin.length {
             return Progress::More(Work::Unpin(self));
         }
-        reach.flush();
+        // Whatever goes wrong, the pin stays on the list, and its memory in quarantine.
+        if let Err(error) = unmapped.and_then(|()| reach.flush()) {
+            log::error!(
+                "{}: memory cannot be unpinned: {error}",
+                space.grant.function.id
+            );
+            return Progress::Done(Err(error));
+        }
         reach.release(pin.io_address);
         space.forget(guard, &pin);
         Progress::Done(self.result)

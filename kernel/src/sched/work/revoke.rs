@@ -37,9 +37,18 @@ enum Stage {
     Reset,
     /// Until this time, in nanoseconds, the function must be left alone.
     Settle(u64),
-    Unpin {
-        answered: bool,
-    },
+    Unpin(End),
+}
+
+/// How a function is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// In its initial state, for the next owner.
+    Free,
+    /// Not reset, but cut off: nobody gets it any more, and it reaches nothing.
+    Blocked,
+    /// It may still reach what was pinned for it, which nobody gets any more either.
+    Loose,
 }
 
 /// What a step of a revocation came to.
@@ -88,30 +97,21 @@ impl Revoke {
             Stage::Reset if self.grant.function.begin_reset() => {
                 Stage::Settle(clock::now_ns() + RESET_TIME)
             }
-            Stage::Reset => {
-                self.cut_off(guard);
-                Stage::Unpin { answered: false }
-            }
+            Stage::Reset => Stage::Unpin(self.cut_off(guard, false)),
             Stage::Settle(until) if clock::now_ns() < until => {
-                return Revoked::Later(
-                    Self {
-                        stage: Stage::Settle(until),
-                        ..self
-                    },
-                    until,
-                );
+                self.stage = Stage::Settle(until);
+                return Revoked::Later(self, until);
             }
             Stage::Settle(_) => {
                 let answered = self.grant.function.end_reset();
-                self.cut_off(guard);
-                Stage::Unpin { answered }
+                Stage::Unpin(self.cut_off(guard, answered))
             }
-            Stage::Unpin { answered } => {
-                if self.let_go(guard, answered) {
-                    self.release(guard, answered);
+            Stage::Unpin(end) => {
+                if self.let_go(guard, end) {
+                    self.release(guard, end);
                     return Revoked::Done;
                 }
-                Stage::Unpin { answered }
+                Stage::Unpin(end)
             }
         };
         Revoked::More(self)
@@ -158,19 +158,29 @@ impl Revoke {
         self.grant.function.set_memory_decoding(false);
     }
 
-    fn cut_off(&self, guard: &mut Guard) {
-        if let Some(dma) = self.grant.state.get(guard).dma.clone() {
-            dma.state.get_mut(guard).reach.block();
+    /// Lets the function reach nothing any more.
+    fn cut_off(&self, guard: &mut Guard, is_reset: bool) -> End {
+        let Some(dma) = self.grant.state.get(guard).dma.clone() else {
+            return if is_reset { End::Free } else { End::Blocked };
+        };
+        let reach = &mut dma.state.get_mut(guard).reach;
+        let is_cut_off = reach.block().is_ok() && reach.is_confined();
+        match (is_reset, is_cut_off) {
+            (true, true) => End::Free,
+            (true, false) if !dma.state.get(guard).reach.is_confined() => End::Free,
+            (false, true) => End::Blocked,
+            _ => End::Loose,
         }
     }
 
-    /// Lets go of pinned memory. Whether all of it is gone. What a function can still reach, because
-    /// it was neither reset nor confined, is kept for ever.
-    fn let_go(&self, guard: &mut Guard, answered: bool) -> bool {
+    /// Lets go of some pinned memory. Whether all that nobody reaches any more is gone.
+    fn let_go(&self, guard: &mut Guard, end: End) -> bool {
         let Some(dma) = self.grant.state.get(guard).dma.clone() else {
             return true;
         };
-        if !answered && !dma.state.get(guard).reach.is_confined() {
+        if end == End::Loose {
+            // The memory stays in quarantine for ever, and with it the bill.
+            core::mem::forget(dma);
             return true;
         }
         for _ in 0..PINS {
@@ -181,25 +191,27 @@ impl Revoke {
         false
     }
 
-    fn release(&self, guard: &mut Guard, answered: bool) {
+    fn release(&self, guard: &mut Guard, end: End) {
         let Grant {
             function,
             owner,
             state,
         } = &*self.grant;
-        *function.state.get_mut(guard) = if answered {
-            State::Free
-        } else {
-            State::Blocked
+        *function.state.get_mut(guard) = match end {
+            End::Free => State::Free,
+            End::Blocked | End::Loose => State::Blocked,
         };
-        if !answered {
-            log::warn!("{} cannot be reset and stays blocked", function.id);
+        match end {
+            End::Free => log::info!("{} is free again", function.id),
+            End::Blocked => log::warn!("{} cannot be reset and stays blocked", function.id),
+            End::Loose => log::error!(
+                "{} cannot be stopped: it stays blocked, and its memory is kept from use",
+                function.id
+            ),
         }
         let state = state.get_mut(guard);
         state.bars = Default::default();
-        if answered || state.dma.as_ref().is_none_or(|_| true) {
-            state.dma = None;
-        }
+        state.dma = None;
         let grants = &mut owner.state.get_mut(guard).grants;
         grants.retain(|other| !Arc::ptr_eq(other, &self.grant));
     }
