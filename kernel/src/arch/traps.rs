@@ -340,7 +340,7 @@ fn interrupt(vector: u8) {
         }
         vectors::IOMMU_FAULT => {
             apic::end_of_interrupt();
-            iommu::on_fault_interrupt();
+            iommu::on_fault_interrupt(&kernel::lock());
         }
         // Spurious interrupts are not acknowledged (SDM vol. 3, 11.9).
         vectors::SPURIOUS => {}

@@ -11,6 +11,8 @@ use spillway_kernel_core::iommu::limiter::Limiter;
 use super::{take_faults, vtd};
 use crate::{
     arch,
+    kernel::Kernel,
+    pci,
     platform::{
         apic,
         clock::{now_tsc, ticks},
@@ -27,14 +29,17 @@ static LIMITER: Spin<Option<Limiter>> = Spin::new(None);
 /// The TSC when the units are let interrupt again; the maximum while they are.
 static QUIET_UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// The interrupt of a unit that blocked something.
-pub fn on_fault_interrupt() {
+/// The interrupt of a unit that blocked something: tells of it, with the function's owner.
+pub fn on_fault_interrupt(kernel: &Kernel) {
     let now = now_tsc();
     let mut guard = LIMITER.lock();
     let limiter = guard.get_or_insert_with(|| Limiter::new(MOST, ticks(SECOND)));
     let has_lost = take_faults(|fault| {
         if limiter.admit(now) {
-            log::warn!("blocked by the IOMMU: {fault}");
+            match pci::owner(kernel, fault.function) {
+                Some(process) => log::warn!("blocked by the IOMMU: {fault}; process {process}"),
+                None => log::warn!("blocked by the IOMMU: {fault}; nobody's"),
+            }
         }
     });
     if has_lost {

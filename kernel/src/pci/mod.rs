@@ -10,7 +10,7 @@ pub mod messages;
 pub mod reset;
 
 use alloc::vec::Vec;
-use spillway_kernel_core::pci::name::Selector;
+use spillway_kernel_core::pci::{FunctionId, name::Selector};
 use spin::Once;
 
 pub use function::{Function, State};
@@ -68,4 +68,12 @@ pub fn group_is_taken(kernel: &Kernel, function: &Function, owner: u64) -> bool 
 /// Specification 3.0, section 6.1).
 pub fn is_bridge(function: &Function) -> bool {
     function.config.read::<u8>(0x0e) & 0x7f == 1
+}
+
+/// The process that has a function.
+pub fn owner(kernel: &Kernel, function: FunctionId) -> Option<u64> {
+    match find(Selector::Address(function))?.state.get(kernel) {
+        State::Owned(process) => Some(*process),
+        _ => None,
+    }
 }
