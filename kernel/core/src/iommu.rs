@@ -6,3 +6,12 @@ pub mod addresses;
 pub mod fault;
 pub mod limiter;
 pub mod vtd;
+
+/// What a device may do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Read it.
+    pub read: bool,
+    /// Write it.
+    pub write: bool,
+}

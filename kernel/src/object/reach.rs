@@ -6,7 +6,7 @@ use spillway_abi::{
     Error,
     device::{PIN_FROM_DEVICE, PIN_TO_DEVICE},
 };
-use spillway_kernel_core::{iommu::vtd::second_level::Access, pci::FunctionId};
+use spillway_kernel_core::{iommu::Access, pci::FunctionId};
 
 use super::{Memory, interrupt::direct_message};
 use crate::{

@@ -14,6 +14,9 @@ pub const MAX_RANGES: usize = 1024;
 /// Intel SDM volume 3, section 11.11.1).
 pub const INTERRUPTS: core::ops::Range<u64> = 0xfee0_0000..0xfef0_0000;
 
+/// Ranges as long as this begin at multiples of it where there is room, for large pages.
+const LARGE_PAGE: u64 = 2 << 20;
+
 /// `start..end`, whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
@@ -79,8 +82,8 @@ impl IoAddresses {
         Ok(())
     }
 
-    /// The lowest free `bytes` at a multiple of `align` whose last byte is addressed by
-    /// `address_bits` bits. At least a page on each side is left free, so that a device that runs
+    /// The lowest free `bytes` at a multiple of `align`, and from 2 MiB on of 2 MiB if there is
+    /// room, whose last byte is addressed by `address_bits` bits. At least a page on each side is left free, so that a device that runs
     /// over the end of anything is stopped.
     ///
     /// [`Error::BadArgument`] if `bytes` is 0 or not whole pages, or `align` is not a power of
@@ -91,8 +94,15 @@ impl IoAddresses {
             return Err(Error::BadArgument);
         }
         let end = self.end.min(end_of(address_bits));
+        let align = align.max(PAGE_SIZE);
+        let preferred = if bytes < LARGE_PAGE {
+            align
+        } else {
+            align.max(LARGE_PAGE)
+        };
         let start = self
-            .find(bytes, align.max(PAGE_SIZE), end)
+            .find(bytes, preferred, end)
+            .or_else(|| self.find(bytes, align, end))
             .ok_or(Error::AddressInUse)?;
         self.make_room()?;
         self.insert(Range {
@@ -188,7 +198,7 @@ mod tests {
     fn interrupts_are_gone_around() {
         let mut addresses = IoAddresses::new(48).unwrap();
         let most = INTERRUPTS.start - 3 * PAGE;
-        assert_eq!(addresses.allocate(most, PAGE, 48), Ok(2 * PAGE));
+        assert_eq!(addresses.allocate(most, PAGE, 32), Ok(2 * PAGE));
         assert_eq!(
             addresses.allocate(PAGE, PAGE, 32),
             Ok(INTERRUPTS.end + PAGE)
@@ -197,10 +207,7 @@ mod tests {
             addresses.allocate(1 << 25, PAGE, 32),
             Err(Error::AddressInUse)
         );
-        assert_eq!(
-            addresses.allocate(1 << 25, PAGE, 33),
-            Ok(INTERRUPTS.end + 3 * PAGE)
-        );
+        assert_eq!(addresses.allocate(1 << 25, PAGE, 33), Ok(0xff00_0000));
     }
 
     #[test]
@@ -214,6 +221,17 @@ mod tests {
         let mut addresses = IoAddresses::new(64).unwrap();
         assert!(addresses.allocate(1 << 63, 1 << 63, 64).is_err());
         assert_eq!(addresses.allocate(1 << 62, 1 << 62, 64), Ok(1 << 62));
+    }
+
+    #[test]
+    fn long_ranges_are_placed_for_large_pages_where_there_is_room() {
+        let mut addresses = IoAddresses::new(23).unwrap();
+        assert_eq!(addresses.allocate(LARGE_PAGE, PAGE, 64), Ok(LARGE_PAGE));
+        assert_eq!(addresses.allocate(PAGE, PAGE, 64), Ok(2 * PAGE));
+        let long = LARGE_PAGE + PAGE;
+        let at = 2 * LARGE_PAGE + PAGE;
+        assert_eq!(addresses.allocate(2 * LARGE_PAGE - PAGE, PAGE, 64), Ok(at));
+        assert_eq!(addresses.allocate(long, PAGE, 64), Err(Error::AddressInUse));
     }
 
     #[test]

@@ -6,11 +6,9 @@ use core::mem;
 use spillway_abi::Error;
 use spillway_kernel_core::{
     iommu::{
+        Access,
         addresses::IoAddresses,
-        vtd::{
-            entries::DomainId,
-            second_level::{Access, SecondLevel},
-        },
+        vtd::{entries::DomainId, second_level::SecondLevel},
     },
     pci::FunctionId,
 };

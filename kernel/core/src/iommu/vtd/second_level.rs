@@ -7,6 +7,8 @@
 
 use spillway_abi::{Error, PAGE_SIZE};
 
+use crate::iommu::Access;
+
 /// Entries of a table.
 pub const ENTRIES: usize = 512;
 
@@ -53,15 +55,6 @@ impl Format {
         };
         (2..=self.largest).rev().find(fits).unwrap_or(1)
     }
-}
-
-/// What a device may do with a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Read it.
-    pub read: bool,
-    /// Write it.
-    pub write: bool,
 }
 
 /// Bytes of a page at a level.
