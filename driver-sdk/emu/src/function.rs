@@ -20,6 +20,7 @@ const READ: u64 = 500;
 const WRITE: u64 = 100;
 const PAUSE: u64 = 50;
 const NOW: u64 = 10;
+const WAKE_UP: u64 = 5_000;
 
 const GONE: HalError = HalError::new(HalErrorKind::Gone, "the device was unplugged or revoked");
 
@@ -336,15 +337,15 @@ impl<E: EmulatedDevice> Interrupt for EmulatedInterrupt<E> {
             if self.core.shared.unplugged.get() {
                 return Err(GONE);
             }
+            if self.core.shared.now.get() >= deadline {
+                return Err(HalError::new(HalErrorKind::TimedOut, "the deadline passed"));
+            }
             match self.report() {
-                0 if self.core.shared.now.get() >= deadline => {
-                    return Err(HalError::new(
-                        HalErrorKind::TimedOut,
-                        "no interrupt arrived",
-                    ));
-                }
                 0 => self.core.advance_towards(deadline),
-                edges => return Ok(edges),
+                edges => {
+                    self.core.advance(WAKE_UP);
+                    return Ok(edges);
+                }
             }
         }
     }

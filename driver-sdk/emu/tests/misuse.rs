@@ -315,13 +315,36 @@ fn interrupts_wait_in_virtual_time() {
     );
     assert_eq!(machine.now(), 1_000_000_000);
     assert_eq!(interrupt.wait(u64::MAX), Ok(1));
-    assert_eq!(machine.now(), 5_000_000_000);
+    assert_eq!(machine.now(), 5_000_005_000, "with the wake-up");
     assert_eq!(interrupt.poll(), 0);
     machine.act(|_, bus| bus.raise(4));
     assert_eq!(
         machine.take_violations()[0].kind,
         ViolationKind::NoSuchVector
     );
+}
+
+/// The device raises its vector all the time; a driver that only loops around `wait` must not be
+/// caught by that.
+#[test]
+fn a_storm_does_not_outlast_the_deadline() {
+    struct Storm;
+    impl Faults for Storm {
+        fn spurious(&mut self) -> Option<u16> {
+            Some(0)
+        }
+    }
+    let (machine, function) = plugged();
+    machine.set_faults(Storm);
+    let mut interrupt = function.interrupt(0).unwrap();
+    let error = loop {
+        match interrupt.wait(1_000_000) {
+            Ok(edges) => assert!(edges > 0),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, HalErrorKind::TimedOut);
+    assert!(interrupt.poll() > 0, "what arrived stays counted");
 }
 
 #[test]

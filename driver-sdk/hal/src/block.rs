@@ -276,7 +276,7 @@ pub trait BlockDriverQueue {
     ///
     /// # Errors
     ///
-    /// `TimedOut` (as `Hal(TimedOut)`) at the deadline, `Unsupported` for a queue without an
+    /// `TimedOut` at the deadline, `Unsupported` for a queue without an
     /// interrupt; those of the back end.
     fn wait(&mut self, deadline: u64) -> Result<(), DriverError>;
 }

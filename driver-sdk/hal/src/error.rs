@@ -76,7 +76,7 @@ pub struct DriverError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DriverErrorKind {
-    /// The back end failed.
+    /// The back end failed; never `TimedOut` or `Gone`, which have kinds of their own here.
     Hal(HalErrorKind),
     /// The device is not one that this driver drives.
     WrongDevice,
@@ -120,10 +120,15 @@ impl DriverError {
     }
 }
 
+/// Kinds that both have stay what they are, so that a caller decides by one name.
 impl From<HalError> for DriverError {
     fn from(error: HalError) -> Self {
         Self {
-            kind: DriverErrorKind::Hal(error.kind),
+            kind: match error.kind {
+                HalErrorKind::TimedOut => DriverErrorKind::TimedOut,
+                HalErrorKind::Gone => DriverErrorKind::Gone,
+                other => DriverErrorKind::Hal(other),
+            },
             reason: error.reason,
             status: error.code,
         }

@@ -25,8 +25,9 @@ pub trait Interrupt {
     ///
     /// # Errors
     ///
-    /// `TimedOut` at the deadline, `Interrupted` when the process is asked to stop, `Gone` when
-    /// the device was revoked.
+    /// `TimedOut` once the deadline has passed, also if edges have arrived (they stay counted): so
+    /// a loop around it ends, however the device storms. `Interrupted` when the process is asked
+    /// to stop, `Gone` when the device was revoked.
     fn wait(&mut self, deadline: u64) -> Result<u64, HalError>;
 
     /// How many edges have arrived since the last report, without waiting.
