@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use spillway_abi::{Error, PAGE_SIZE};
 
 /// Ranges in use, reserved ones included.
-pub const MAX_RANGES: usize = 1024;
+pub const MAX_RANGES: usize = 2048;
 
 /// What is written here is an interrupt, not memory, whatever the page tables say (VT-d 3.14,
 /// Intel SDM volume 3, section 11.11.1).
