@@ -24,8 +24,8 @@ pub enum Attempt {
     Read(u64),
     /// Write the page at this I/O address.
     Write(u64),
-    /// Interrupt, through this entry of the remapping table.
-    Interrupt(u16),
+    /// Interrupt, through this entry of the remapping table if the message names one.
+    Interrupt(Option<u16>),
 }
 
 impl Fault {
@@ -49,9 +49,10 @@ impl fmt::Display for Fault {
         match self.attempt {
             Attempt::Read(address) => write!(f, "{function} may not read {address:#x}")?,
             Attempt::Write(address) => write!(f, "{function} may not write {address:#x}")?,
-            Attempt::Interrupt(entry) => {
-                write!(f, "{function} may not interrupt by entry {entry}")?
+            Attempt::Interrupt(Some(entry)) => {
+                write!(f, "{function} may not interrupt by entry {entry}")?;
             }
+            Attempt::Interrupt(None) => write!(f, "{function} may not interrupt")?,
         }
         write!(f, ": {reason} ({code:#x})")
     }

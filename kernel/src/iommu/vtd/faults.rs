@@ -11,10 +11,10 @@ use super::{
 };
 use crate::platform::{apic, vectors};
 
-/// Fault status: some were lost; some are recorded (section 11.4.9.1).
+/// Fault status: some were lost; some are recorded (section 11.4.7.1).
 const OVERFLOW: u32 = 1;
 const PENDING: u32 = 1 << 1;
-/// Fault control: do not interrupt (section 11.4.9.2).
+/// Fault control: do not interrupt (section 11.4.7.2).
 const MASKED: u32 = 1 << 31;
 
 impl Unit {

@@ -16,9 +16,9 @@ use crate::{pci::messages::Message, platform::apic};
 
 /// Entries of a unit's table: 2 to the power of [`SIZE`] plus 1.
 const ENTRIES: u16 = 4096;
-/// The same as the register has it (section 11.4.11).
+/// The same as the register has it (section 11.4.10).
 const SIZE: u64 = ENTRIES.trailing_zeros() as u64 - 1;
-/// Destinations have 32 bits (section 11.4.11, EIME).
+/// Destinations have 32 bits (section 11.4.10, EIME).
 const WIDE: u64 = 1 << 11;
 
 /// The table, and which of its entries are in use.

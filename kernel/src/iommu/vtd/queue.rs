@@ -12,7 +12,7 @@ const LENGTH: usize = FRAME_WORDS / 2;
 /// The word behind the queue's frame, where the unit writes what it has done.
 const STATUS_WORD: usize = FRAME_WORDS;
 /// Fault status: the queue stopped at a bad descriptor, or something did not answer (section
-/// 11.4.9.1: IQE, ICE, ITE).
+/// 11.4.7.1: IQE, ICE, ITE).
 const QUEUE_ERRORS: u32 = 1 << 4 | 1 << 5 | 1 << 6;
 
 /// The queue of one unit. One request at a time: it is empty between two calls.
@@ -66,8 +66,8 @@ impl Queue {
         }
         self.is_stuck = true;
         log::error!(
-            "an IOMMU does not forget what it is told to ({}, fault status {:#x}): its functions \
-             stay as they are",
+            "an IOMMU does not forget what it is told to ({}, fault status {:#x}): none of its \
+             functions can be granted or cut off any more",
             if waited.is_ok() { "error" } else { "no answer" },
             registers.read32(FAULT_STATUS),
         );

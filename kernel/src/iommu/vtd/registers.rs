@@ -16,20 +16,20 @@ const COMMAND: u64 = 0x18;
 const STATUS: u64 = 0x1c;
 /// The physical address of the root table (section 11.4.5), 64 bits.
 pub const ROOT_TABLE: u64 = 0x20;
-/// Fault status (section 11.4.9.1).
+/// Fault status (section 11.4.7.1).
 pub const FAULT_STATUS: u64 = 0x34;
-/// The interrupt for faults: control, data, address and its upper half (sections 11.4.9.2 to 5).
+/// The interrupt for faults: control, data, address and its upper half (sections 11.4.7.2 to 11.4.7.5).
 pub const FAULT_CONTROL: u64 = 0x38;
 pub const FAULT_DATA: u64 = 0x3c;
 pub const FAULT_ADDRESS: u64 = 0x40;
 pub const FAULT_UPPER_ADDRESS: u64 = 0x44;
 /// Protected memory (section 11.4.8.1).
 const PROTECTED_MEMORY: u64 = 0x64;
-/// The invalidation queue: head, tail and address (sections 11.4.10.1 to 3), 64 bits.
+/// The invalidation queue: head, tail and address (sections 11.4.9.1 to 11.4.9.3), 64 bits.
 pub const QUEUE_HEAD: u64 = 0x80;
 pub const QUEUE_TAIL: u64 = 0x88;
 pub const QUEUE_ADDRESS: u64 = 0x90;
-/// The physical address of the interrupt remapping table (section 11.4.11), 64 bits.
+/// The physical address of the interrupt remapping table (section 11.4.10), 64 bits.
 pub const INTERRUPT_TABLE: u64 = 0xb8;
 
 /// Bits of the global command and of its status.

@@ -45,7 +45,7 @@ pub const fn context_domain(second: u64) -> DomainId {
     DomainId((second >> 8) as u16)
 }
 
-/// An interrupt for one core that only one function may send (section 9.10): fixed delivery,
+/// An interrupt for one core that only one function may send (section 9.9): fixed delivery,
 /// edge, physical destination, the whole requester identifier is compared.
 ///
 /// `wide` says that the unit takes destinations of 32 bits; else they have 8.

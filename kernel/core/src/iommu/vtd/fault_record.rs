@@ -6,10 +6,13 @@ use crate::{
 };
 
 /// The highest bit of the record's second word: the record is in use; written to free it (section
-/// 11.4.14).
+/// 11.4.7.6).
 pub const IN_USE: u64 = 1 << 63;
 
-/// Reads a fault record (section 11.4.14), two words; `None` if it is not in use.
+/// The reason of a message in the old format, which names no entry.
+const COMPATIBILITY: u8 = 0x25;
+
+/// Reads a fault record (section 11.4.7.6), two words; `None` if it is not in use.
 pub fn decode(segment: u16, [first, second]: [u64; 2]) -> Option<Fault> {
     if second & IN_USE == 0 {
         return None;
@@ -18,7 +21,7 @@ pub fn decode(segment: u16, [first, second]: [u64; 2]) -> Option<Fault> {
     // Type bit T1: clear for writes, set for reads and atomic operations.
     let is_read = second >> 62 & 1 != 0;
     let attempt = if is_interrupt(code) {
-        Attempt::Interrupt((first >> 48) as u16)
+        Attempt::Interrupt((code != COMPATIBILITY).then_some((first >> 48) as u16))
     } else if is_read {
         Attempt::Read(first & !0xfff)
     } else {
@@ -56,7 +59,7 @@ pub const fn describe(code: u8) -> &'static str {
         0x22 => "nothing is granted through the entry",
         0x23 => "the remapping table could not be read",
         0x24 => "a reserved bit is set in the entry",
-        0x25 => "the message asks to go around remapping",
+        COMPATIBILITY => "the message asks to go around remapping",
         0x26 => "the entry is another function's",
         _ => "unknown reason",
     }
@@ -82,8 +85,10 @@ mod tests {
         assert_eq!(fault.attempt, Attempt::Read(0x1234_5000));
         assert_eq!(fault.address(), Some(0x1234_5000));
         let fault = decode(7, [9 << 48, USED | 0x22 << 32]).unwrap();
-        assert_eq!(fault.attempt, Attempt::Interrupt(9));
+        assert_eq!(fault.attempt, Attempt::Interrupt(Some(9)));
         assert_eq!(fault.address(), None);
+        let fault = decode(7, [9 << 48, USED | 0x25 << 32]).unwrap();
+        assert_eq!(fault.attempt, Attempt::Interrupt(None));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub const fn context(domain: DomainId, requester: u16) -> Descriptor {
     [CONTEXT | DEVICE | (domain.0 as u64) << 16 | source, 0]
 }
 
-/// Forget all translations (section 6.5.2.2), after the requests that use them if the unit can
+/// Forget all translations (section 6.5.2.3), after the requests that use them if the unit can
 /// wait for those.
 pub const fn all_translations(drain_reads: bool, drain_writes: bool) -> Descriptor {
     [IOTLB | GLOBAL | drain(drain_reads, drain_writes), 0]
