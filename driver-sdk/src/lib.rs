@@ -28,7 +28,9 @@ pub mod prelude {
     pub use crate::{
         abi::{Error, ExitStatus, Fault, Rights},
         rt::{
-            object::{Clock, Counters, Log, Memory, Object, Power, Process, Thread},
+            object::{
+                Clock, Counters, Devices, Log, Memory, Object, PciFunction, Power, Process, Thread,
+            },
             process::{Command, Program},
             startup::{arguments, object, own_process, startup},
             sync::{Condvar, Mutex, OnceLock, Semaphore},

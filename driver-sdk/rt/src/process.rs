@@ -4,7 +4,7 @@
 //! read-only data are mapped straight from the program's file, so that all processes of one
 //! program share them. Everything else is charged to the child.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt;
 
 use spillway_abi::{
@@ -17,7 +17,7 @@ use spillway_abi::{
 use spillway_elf::{ElfError, LoadPlan, Rules, Segment};
 
 use crate::{
-    object::{Mapping, Memory, OwnedHandle, Process},
+    object::{Devices, Mapping, Memory, OwnedHandle, Process},
     startup::own_process,
 };
 
@@ -31,7 +31,7 @@ const OWN_RIGHTS: Rights = Rights::PASS
     .union(Rights::WAIT);
 
 /// Why a process was not started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpawnError {
     /// The file is not a program that can run here.
     Program(ElfError),
@@ -41,6 +41,8 @@ pub enum SpawnError {
     Name,
     /// The kernel refused; the text says what.
     Kernel(&'static str, Error),
+    /// A device, by the name that the child would have for it and by its own, was not to be had.
+    Device(String, String, Error),
 }
 
 impl fmt::Display for SpawnError {
@@ -58,7 +60,24 @@ impl fmt::Display for SpawnError {
                 )
             }
             Self::Kernel(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::Device(name, device, error) => {
+                write!(f, "cannot grant `{name}`: `{device}` {}", no_device(*error))
+            }
         }
+    }
+}
+
+/// Why a device is not to be had, as the end of a sentence.
+const fn no_device(error: Error) -> &'static str {
+    match error {
+        Error::NotFound => "is not in this machine",
+        Error::BadArgument | Error::TooLong => {
+            "is no name of a device; write pci:SSSS:BB:DD.F, class:CCSSII or id:VVVV:DDDD"
+        }
+        Error::Busy => "or another function of its isolation group belongs to another process",
+        Error::Refused => "is a bridge, which is never granted",
+        Error::DeviceFailed => "could not be reset after its last owner and stays blocked",
+        other => other.describe(),
     }
 }
 
@@ -161,6 +180,7 @@ pub struct Command<'a> {
     name: &'a str,
     arguments: Vec<String>,
     handles: Vec<(&'a str, &'a OwnedHandle, Rights)>,
+    devices: Vec<(&'a str, &'a Devices, &'a str)>,
     limits: Limits,
     affinity: u64,
     priority: u32,
@@ -175,6 +195,7 @@ impl<'a> Command<'a> {
             name,
             arguments: Vec::new(),
             handles: Vec::new(),
+            devices: Vec::new(),
             limits: Limits::DEFAULT,
             affinity: 0,
             priority: DEFAULT_PRIORITY,
@@ -197,6 +218,13 @@ impl<'a> Command<'a> {
         rights: Rights,
     ) -> Self {
         self.handles.push((name, object.as_ref(), rights));
+        self
+    }
+
+    /// One PCI function that it owns, which it finds as `device:` and `name`. `device` is the
+    /// function's own name in the table, as [`spillway_abi::device`] describes.
+    pub fn give_device(mut self, name: &'a str, devices: &'a Devices, device: &'a str) -> Self {
+        self.devices.push((name, devices, device));
         self
     }
 
@@ -291,10 +319,17 @@ impl<'a> Command<'a> {
     /// Puts the handles into the child and writes down what they are called.
     fn startup_block(&self, child: &Process) -> Result<Vec<u8>, SpawnError> {
         let own = (startup::SELF, child.as_ref(), OWN_RIGHTS);
-        let mut handles: Vec<(&str, Handle)> = Vec::with_capacity(self.handles.len() + 1);
+        let count = self.handles.len() + self.devices.len() + 1;
+        let mut handles: Vec<(String, Handle)> = Vec::with_capacity(count);
         for &(name, handle, rights) in [own].iter().chain(&self.handles) {
             let theirs = handle.duplicate_into(rights, child);
-            handles.push((name, trying("give it a handle", theirs)?));
+            handles.push((name.into(), trying("give it a handle", theirs)?));
+        }
+        for &(name, devices, device) in &self.devices {
+            let theirs = devices
+                .open_for(device, child)
+                .map_err(|error| SpawnError::Device(name.into(), device.into(), error))?;
+            handles.push((format!("{}{name}", startup::DEVICE_PREFIX), theirs));
         }
         let arguments = || self.arguments.iter().map(String::as_str);
         let named: usize = handles.iter().map(|(name, _)| name.len() + 5).sum();
@@ -304,6 +339,9 @@ impl<'a> Command<'a> {
             return Err(SpawnError::Startup(StartupError::TooLong));
         }
         let mut block = vec![0; length];
+        let handles = handles
+            .iter()
+            .map(|(name, handle)| (name.as_str(), *handle));
         startup::write(&mut block, handles, arguments()).map_err(SpawnError::Startup)?;
         Ok(block)
     }

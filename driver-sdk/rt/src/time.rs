@@ -38,6 +38,11 @@ impl Instant {
         ))
     }
 
+    /// The moment so many nanoseconds after the clock began.
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
     /// Nanoseconds since the clock began.
     pub const fn as_nanoseconds(self) -> u64 {
         self.0

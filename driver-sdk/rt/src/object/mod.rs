@@ -4,11 +4,15 @@
 //! handle back, and what the object stands for lives on as the object's own rules say. That a
 //! handle has the kind and rights which its type suggests is checked by the kernel at each use.
 
+mod device;
+mod dma;
 mod memory;
 mod process;
 mod small;
 mod thread;
 
+pub use device::{Devices, PciFunction};
+pub use dma::{DmaSpace, Interrupt, Pin};
 pub use memory::{Mapping, Memory};
 pub use process::{FaultReport, Process};
 pub use small::{Clock, Counters, Log, Power, Snapshot};
