@@ -151,6 +151,9 @@ pub struct MachineOptions {
     /// Attach this file as an NVMe disk
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
+    /// Put this word on the kernel's command line; can be given several times
+    #[arg(long, value_name = "WORD")]
+    pub kernel_arg: Vec<String>,
     /// Use this QEMU
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,

@@ -42,7 +42,7 @@ impl Machine {
             loader: PathBuf::new(),
             image: None,
             cd: None,
-            append: vec!["exit=debug".into()],
+            append: [vec!["exit=debug".into()], options.kernel_arg.clone()].concat(),
             extra: options.qemu_arg.clone(),
             serial: "stdio,signal=off".into(),
         }

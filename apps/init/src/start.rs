@@ -12,7 +12,7 @@ use driver_sdk::{
     prelude::*,
     rt::object::OwnedHandle,
 };
-use spillway_manifest::{Grant, Process as Entry};
+use spillway_manifest::{Device, Grant, Process as Entry};
 
 /// In an argument: the time-stamp counter at init's first instruction.
 const ENTRY_TSC: &str = "{entry_tsc}";
@@ -48,6 +48,11 @@ pub fn start(entry: &Entry) -> Result<Process, String> {
     for grant in &grants {
         command = command.give(grant.name, &*grant.handle, grant.rights);
     }
+    let devices = object::<Devices>(names::DEVICES);
+    for Device { name, device } in &entry.devices {
+        let table = devices.as_deref().ok_or("there are no devices to grant")?;
+        command = command.give_device(name, table, device);
+    }
     command.spawn().map_err(|error| error.to_string())
 }
 
@@ -69,6 +74,7 @@ impl<'a> Granted<'a> {
             Grant::Power => (names::POWER, Rights::MANAGE),
             Grant::Image => (names::IMAGE, file),
             Grant::Module(name) => (name.as_str(), file),
+            Grant::Devices => (names::DEVICES, Rights::READ | Rights::MANAGE),
         };
         let handle = match grant {
             Grant::Image => startup().handle(&format!("module:{}", entry.program)),

@@ -6,10 +6,11 @@ use spillway_abi::{
     limits::{MAX_HANDLES, MAX_MEMORY, MAX_PRIORITY, MAX_THREADS},
     startup,
 };
+use spillway_kernel_core::pci::name::Selector;
 
 use crate::{
-    Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_GRANTS, MAX_MODULE_NAME, MAX_NAME, MAX_PROCESSES,
-    Manifest, Process,
+    Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_DEVICES, MAX_GRANTS, MAX_MODULE_NAME, MAX_NAME,
+    MAX_PROCESSES, Manifest, Process,
 };
 
 /// What a manifest asks for that cannot be: a sentence that also says what would be right.
@@ -25,12 +26,13 @@ impl core::fmt::Display for Invalid {
 impl core::error::Error for Invalid {}
 
 /// The names of handles that are not modules.
-const OWN_NAMES: [&str; 6] = [
+const OWN_NAMES: [&str; 7] = [
     startup::SELF,
     startup::LOG,
     startup::CLOCK,
     startup::COUNTERS,
     startup::POWER,
+    startup::DEVICES,
     startup::IMAGE,
 ];
 
@@ -61,7 +63,8 @@ impl Process {
         check_name("a program", &self.program, MAX_MODULE_NAME)?;
         self.check_limits()?;
         self.check_arguments()?;
-        self.check_grants()
+        self.check_grants()?;
+        self.check_devices()
     }
 
     fn check_limits(&self) -> Result<(), Invalid> {
@@ -109,6 +112,30 @@ impl Process {
         }
         Ok(())
     }
+
+    fn check_devices(&self) -> Result<(), Invalid> {
+        let name = &self.name;
+        require(self.devices.len() <= MAX_DEVICES, || {
+            format!("process `{name}` has more than {MAX_DEVICES} devices")
+        })?;
+        for (index, device) in self.devices.iter().enumerate() {
+            check_name("a device", &device.name, MAX_NAME)?;
+            let before = &self.devices[..index];
+            require(before.iter().all(|other| other.name != device.name), || {
+                format!(
+                    "two devices of process `{name}` are called `{}`; give each a name of its own",
+                    device.name
+                )
+            })?;
+            require(Selector::parse(&device.device).is_some(), || {
+                format!(
+                    "{:?} of process `{name}` is no device; write `pci:SSSS:BB:DD.F` (segment, bus, device, function), `class:CCSSII` or `id:VVVV:DDDD`, in hexadecimal digits, the last two with `#N` for the N-th, from 0",
+                    device.device
+                )
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Names appear in log lines and on command lines, so they have no spaces or control characters.
@@ -133,6 +160,7 @@ fn require(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Invalid
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Device;
     use alloc::{string::ToString, vec, vec::Vec};
 
     fn refusal(change: impl FnOnce(&mut Process)) -> String {
@@ -192,6 +220,30 @@ mod tests {
             "accepted"
         );
         assert!(refusal(|p| p.grants = modules(MAX_GRANTS + 1).collect()).contains("grants"));
+    }
+
+    #[test]
+    fn devices_have_names_of_both_kinds() {
+        let device = |name: &str, device: &str| Device {
+            name: name.into(),
+            device: device.into(),
+        };
+        let disk = || device("disk", "class:010802");
+        for right in ["class:010802#1", "id:1234:11e8", "pci:0000:00:1f.2"] {
+            let devices = vec![disk(), device("other", right)];
+            assert_eq!(refusal(|p| p.devices = devices), "accepted");
+        }
+        let wrong = refusal(|p| p.devices = vec![device("disk", "nvme0")]);
+        assert!(wrong.contains("\"nvme0\" of process `one` is no device"));
+        assert!(wrong.contains("class:CCSSII"));
+        assert!(refusal(|p| p.devices = vec![device("a disk", "")]).contains("letters"));
+        assert!(refusal(|p| p.devices = vec![disk(), disk()]).contains("called `disk`"));
+        let many = |count: usize| (0..count).map(|n| device(&n.to_string(), "class:010802"));
+        assert_eq!(
+            refusal(|p| p.devices = many(MAX_DEVICES).collect()),
+            "accepted"
+        );
+        assert!(refusal(|p| p.devices = many(MAX_DEVICES + 1).collect()).contains("devices"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{Invalid, MAX_ENCODED, Manifest};
 /// "SPWM", the first word.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SPWM");
 /// The version of everything behind the header.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const HEADER: usize = 12;
 
@@ -109,7 +109,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PROCESSES, Process, Shutdown};
+    use crate::{Device, Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PROCESSES, Process, Shutdown};
     use alloc::{format, string::String, vec};
     use proptest::prelude::*;
 
@@ -122,8 +122,9 @@ mod tests {
                 Grant::Power,
                 Grant::Image,
                 Grant::Module("data".into()),
+                Grant::Devices,
             ],
-            0..=6,
+            0..=7,
         )
     }
 
@@ -135,10 +136,16 @@ mod tests {
             cores: u64,
             priority in 0u32..32,
             grants in grants(),
+            functions in prop::collection::vec(0u32..1 << 24, 0..3),
         ) -> Process {
+            let devices = functions.iter().enumerate().map(|(n, function)| Device {
+                name: format!("d{n}"),
+                device: format!("class:{function:06x}#{n}"),
+            });
+            let devices = devices.collect();
             let program = "program".into();
             let name = String::new();
-            Process { name, program, arguments, memory, handles, threads, processes, cores, priority, grants }
+            Process { name, program, arguments, memory, handles, threads, processes, cores, priority, grants, devices }
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use spillway_abi::limits::{DEFAULT_PRIORITY, Limits, MAX_CORES};
 
 use crate::{
-    Grant, Invalid, MAX_MODULE_NAME, Process, Shutdown,
+    Device, Grant, Invalid, MAX_MODULE_NAME, Process, Shutdown,
     check::check_name,
     size,
     source::{Module, Origin},
@@ -63,6 +63,16 @@ pub struct ProcessEntry {
     grants: Vec<GrantName>,
     #[serde(default)]
     modules: Vec<String>,
+    #[serde(default)]
+    devices: Vec<DeviceEntry>,
+}
+
+/// One of a process's `devices`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeviceEntry {
+    name: String,
+    device: String,
 }
 
 /// A number of bytes, or a number with a unit.
@@ -81,6 +91,7 @@ enum GrantName {
     Counters,
     Power,
     Image,
+    Devices,
 }
 
 impl GrantName {
@@ -91,6 +102,7 @@ impl GrantName {
             Self::Counters => Grant::Counters,
             Self::Power => Grant::Power,
             Self::Image => Grant::Image,
+            Self::Devices => Grant::Devices,
         }
     }
 }
@@ -131,6 +143,10 @@ impl ProcessEntry {
         };
         let cores = mask(&self.name, &self.cores)?;
         let grants = self.grants.into_iter().map(GrantName::grant);
+        let devices = self.devices.into_iter().map(|entry| Device {
+            name: entry.name,
+            device: entry.device,
+        });
         Ok(Process {
             name: self.name,
             program,
@@ -144,6 +160,7 @@ impl ProcessEntry {
             grants: grants
                 .chain(self.modules.into_iter().map(Grant::Module))
                 .collect(),
+            devices: devices.collect(),
         })
     }
 }

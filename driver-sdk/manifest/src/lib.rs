@@ -36,6 +36,8 @@ pub const MAX_MODULE_NAME: usize = 47;
 pub const MAX_ARGUMENTS: usize = 64;
 /// Bytes in one argument.
 pub const MAX_ARGUMENT: usize = 4096;
+/// Devices of one process.
+pub const MAX_DEVICES: usize = 32;
 /// Grants of one process.
 pub const MAX_GRANTS: usize = 64;
 /// Bytes in the compact form, header included.
@@ -85,6 +87,18 @@ pub struct Process {
     pub priority: u32,
     /// The handles that it finds when it starts, besides the one to itself.
     pub grants: Vec<Grant>,
+    /// The PCI functions that it owns.
+    pub devices: Vec<Device>,
+}
+
+/// A PCI function that a process owns from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// What the process calls it: its handle is `device:` and this.
+    pub name: String,
+    /// What the kernel calls it: `pci:SSSS:BB:DD.F`, `class:CCSSII` or `id:VVVV:DDDD`, the last two
+    /// with an optional `#N`.
+    pub device: String,
 }
 
 impl Process {
@@ -101,6 +115,7 @@ impl Process {
             cores: 0,
             priority: DEFAULT_PRIORITY,
             grants: Vec::new(),
+            devices: Vec::new(),
         }
     }
 }
@@ -122,4 +137,6 @@ pub enum Grant {
     Image,
     /// Reads a module of the boot image; the handle has the module's name.
     Module(String),
+    /// Lists the PCI functions, and opens any of them.
+    Devices,
 }

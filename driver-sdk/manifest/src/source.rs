@@ -127,7 +127,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Process, Shutdown};
+    use crate::{Device, Process, Shutdown};
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -161,8 +161,9 @@ mod tests {
             processes = 12
             cores = [0, 2]
             priority = 17
-            grants = ["log", "clock", "counters", "power", "image"]
+            grants = ["log", "clock", "counters", "power", "image", "devices"]
             modules = ["data"]
+            devices = [{ name = "disk", device = "class:010802" }]
             "#,
         )
         .unwrap();
@@ -181,8 +182,13 @@ mod tests {
                 Grant::Counters,
                 Grant::Power,
                 Grant::Image,
+                Grant::Devices,
                 Grant::Module("data".into()),
             ],
+            devices: vec![Device {
+                name: "disk".into(),
+                device: "class:010802".into(),
+            }],
             ..Process::new("hello", "hello")
         };
         assert_eq!(source.manifest.processes, [expected]);
@@ -267,6 +273,9 @@ mod tests {
         assert_eq!(refusal(&process("cores = [63]")), "accepted");
         assert!(refusal(&process("priority = 32")).contains("0 to 31"));
         assert!(refusal(&process("grants = [\"everything\"]")).contains("`log`"));
+        let device = "devices = [{ name = \"d\", device = \"eth0\" }]";
+        assert!(refusal(&process(device)).contains("is no device"));
+        assert!(refusal(&process("devices = [{ name = \"d\" }]")).contains("device"));
         assert!(refusal(&process("modules = [\"data\"]")).contains("[[module]]"));
         assert!(refusal("[system]\nshutdown = \"soon\"").contains("when-all-exit"));
         assert!(refusal("").contains("1 to 128 processes"));
