@@ -10,14 +10,13 @@
 
 extern crate alloc;
 
-mod child;
-mod harness;
 mod raw;
 mod tests;
 mod vectors;
 mod victims;
 
 use driver_sdk::prelude::*;
+use guest_harness::{child, harness};
 
 driver_sdk::main!(main);
 

@@ -34,6 +34,7 @@ pub struct Test {
 }
 
 /// The tests of a module, by the names of their functions: `tests![one, two; 2 cores: three]`.
+#[macro_export]
 macro_rules! tests {
     (@one $name:ident, $cores:literal) => {
         $crate::harness::Test {
@@ -53,6 +54,7 @@ macro_rules! tests {
 }
 
 /// Fails the test if the condition does not hold.
+#[macro_export]
 macro_rules! check {
     ($condition:expr) => {
         $crate::harness::check!($condition, "`{}` does not hold", stringify!($condition))
@@ -65,6 +67,7 @@ macro_rules! check {
 }
 
 /// Fails the test if the two values differ.
+#[macro_export]
 macro_rules! equal {
     ($value:expr, $expected:expr) => {
         $crate::harness::equal!($value, $expected, "{}", stringify!($value))
@@ -80,7 +83,7 @@ macro_rules! equal {
     };
 }
 
-pub(crate) use {check, equal, tests};
+pub use {check, equal, tests};
 
 /// Whether the long campaigns are to be long.
 pub fn soak() -> bool {

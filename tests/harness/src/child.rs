@@ -38,6 +38,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// A page of zeros.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
     pub fn new() -> Outcome<Self> {
         let memory = Memory::new(4096)?;
         let mapping = memory.map(Rights::READ | Rights::WRITE)?;
@@ -56,16 +61,19 @@ impl Shared {
         }
     }
 
+    /// The numbers.
     pub fn slots(&self) -> &[AtomicU64; 512] {
         // SAFETY: the page is mapped, readable and writable, as long as `self` lives, and
         // everybody uses it as atomic numbers.
         unsafe { &*self.mapping.as_ptr().cast() }
     }
 
+    /// One of them.
     pub fn get(&self, slot: usize) -> u64 {
         self.slots()[slot].load(Ordering::SeqCst)
     }
 
+    /// Sets one of them.
     pub fn set(&self, slot: usize, value: u64) {
         self.slots()[slot].store(value, Ordering::SeqCst);
     }
@@ -87,7 +95,9 @@ impl Shared {
 /// How a victim ended.
 #[derive(Debug)]
 pub struct End {
+    /// Its exit status.
     pub status: ExitStatus,
+    /// The fault that ended it, if one did.
     pub fault: Option<FaultReport>,
 }
 
@@ -97,6 +107,7 @@ pub struct Victim<'a> {
 }
 
 impl<'a> Victim<'a> {
+    /// A copy of this program that plays a part, with the log.
     pub fn new(kind: &'a str) -> Self {
         let victim = Self::silent(kind);
         match log() {
@@ -125,20 +136,28 @@ impl<'a> Victim<'a> {
         Self { command }
     }
 
+    /// Changes what it is given.
     pub fn with(mut self, change: impl FnOnce(Command<'a>) -> Command<'a>) -> Self {
         self.command = change(self.command);
         self
     }
 
+    /// One more argument.
     pub fn argument(self, argument: impl ToString) -> Self {
         self.with(|command| command.argument(argument.to_string()))
     }
 
+    /// Gives it a page of numbers.
     pub fn shared(self, shared: &'a Shared) -> Self {
         let rights = Rights::READ | Rights::WRITE | Rights::MAP;
         self.with(|command| command.give("shared", &shared.memory, rights))
     }
 
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// See [`driver_sdk::rt::process::SpawnError`].
     pub fn spawn(&self) -> Outcome<Process> {
         Ok(self.command.spawn()?)
     }
@@ -169,14 +188,24 @@ fn log() -> Option<&'static Log> {
 /// What this process and the machine have in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
+    /// Bytes that are free in the whole machine.
     pub machine_free: u64,
+    /// Bytes of memory charged to this process.
     pub memory: u64,
+    /// Handles.
     pub handles: u64,
+    /// Threads.
     pub threads: u64,
+    /// Child processes.
     pub processes: u64,
 }
 
 impl Use {
+    /// What it is at this moment.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
     pub fn now() -> Outcome<Self> {
         let meta = |key| own_process().meta(key);
         Ok(Self {
