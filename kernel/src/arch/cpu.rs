@@ -7,6 +7,7 @@ use spin::Once;
 use x86_64::registers::{
     control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
     model_specific::Msr,
+    rflags::{self, RFlags},
     xcontrol::{XCr0, XCr0Flags},
 };
 
@@ -137,6 +138,23 @@ fn set_write_combining() {
         let value = pat.read();
         pat.write(value & !0xff00 | 0x0100);
     }
+}
+
+/// Makes sure that no flag which a program can set has come into the kernel: AC, which would open
+/// programs' memory to it, DF, which turns copies round, and NT, which forbids `iret`. Asked where
+/// it costs nothing: when a program has done something wrong.
+///
+/// # Panics
+///
+/// If one has, which is a bug of the entry code.
+pub fn assert_clean_flags() {
+    let mut forbidden = RFlags::DIRECTION_FLAG | RFlags::NESTED_TASK;
+    forbidden.set(RFlags::ALIGNMENT_CHECK, features().smap);
+    let flags = rflags::read();
+    assert!(
+        !flags.intersects(forbidden),
+        "a program's flags came into the kernel: {flags:?}"
+    );
 }
 
 static FLUSH_BRANCHES: AtomicBool = AtomicBool::new(false);

@@ -353,6 +353,7 @@ fn interrupt(vector: u8) {
 
 /// The processor refused an instruction of a program: its process ends.
 fn exception(registers: &Registers) -> ! {
+    cpu::assert_clean_flags();
     core().count(Counter::Faults, 1);
     let address = if registers.vector == PAGE_FAULT {
         Cr2::read_raw()

@@ -21,7 +21,12 @@ use core::arch::naked_asm;
 use alloc::sync::Arc;
 use spillway_abi::{ABI_VERSION, Error, call::CALL_COUNT};
 
-use crate::{arch::core, kernel::Guard, object::Thread, sched};
+use crate::{
+    arch::{core, cpu},
+    kernel::Guard,
+    object::Thread,
+    sched,
+};
 
 /// What a system call came to.
 pub enum Outcome {
@@ -93,6 +98,7 @@ extern "C" fn version(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> Registe
 
 /// Any number that is not in the table.
 pub extern "C" fn unknown_call() -> Registers {
+    cpu::assert_clean_flags();
     Registers {
         rax: Error::UnknownCall as u64,
         rdx: 0,

@@ -5,6 +5,7 @@ mod faults;
 mod handles;
 mod heap;
 mod hostile;
+mod isolation;
 mod life;
 mod limits;
 mod logs;
@@ -12,6 +13,7 @@ mod memory;
 mod pointers;
 mod rights;
 mod schedule;
+mod shootdown;
 mod start;
 mod sync;
 mod threads;
@@ -36,6 +38,8 @@ pub const ALL: &[&[Test]] = &[
     schedule::TESTS,
     vector::TESTS,
     faults::TESTS,
+    isolation::TESTS,
+    shootdown::TESTS,
     limits::TESTS,
     hostile::TESTS,
     life::TESTS,

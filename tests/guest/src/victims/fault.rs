@@ -67,6 +67,17 @@ pub fn provoke(kind: &str) -> bool {
         "msr-read" => fault!(shared, "rdmsr"; in("ecx") 0xc000_0080u32, out("eax") _, out("edx") _),
         "control-write" => fault!(shared, "mov cr3, {zero}"; zero = in(reg) 0u64),
         "gdt-load" => fault!(shared, "lgdt [rsp]"),
+        "gdt-store" => fault!(shared, "sgdt [rsp - 64]"),
+        "idt-store" => fault!(shared, "sidt [rsp - 64]"),
+        "task-store" => fault!(shared, "str {store:r}"; store = out(reg) _),
+        "access-flag" => fault!(
+            shared,
+            "pushfq",
+            "or dword ptr [rsp], 0x40000",
+            "popfq",
+            "ud2"
+        ),
+        "direction-flag" => fault!(shared, "std", "ud2"),
         "breakpoint" => fault!(shared, "int3"),
         "software-interrupt" => fault!(shared, "int 0x80"),
         "timer-interrupt" => fault!(shared, "int 0x20"),

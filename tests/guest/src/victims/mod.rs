@@ -18,6 +18,8 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "spin" => run::spin_for_ever(number()),
         "secret-yield" => run::yield_with_a_secret(),
         "secret-spin" => run::spin_with_a_secret(),
+        "thread-pointer-taker" => run::take_own_thread_pointer(),
+        "thread-pointer-keeper" => run::look_at_thread_pointer(),
         "entry-tsc" => run::tell_entry_tsc(),
         "leave-all" => run::leave_everything_open(),
         "main-ends-first" => run::end_while_threads_run(),

@@ -82,6 +82,32 @@ pub fn spin_with_a_secret() -> i32 {
     0
 }
 
+/// Takes its own thread pointer away before each yield.
+pub fn take_own_thread_pointer() -> i32 {
+    let shared = Shared::given();
+    while shared.get(1) == 0 {
+        // SAFETY: nothing uses the thread pointer until the kernel has set it again, at the latest
+        // when this thread goes on after the other.
+        unsafe { core::arch::asm!("mov fs, {:e}", in(reg) 0) };
+        syscall::yield_now();
+        shared.slots()[0].fetch_add(1, Ordering::SeqCst);
+    }
+    0
+}
+
+/// Uses its thread pointer after each yield.
+pub fn look_at_thread_pointer() -> i32 {
+    let shared = Shared::given();
+    while shared.get(1) == 0 {
+        syscall::yield_now();
+        if thread::name().is_some() {
+            return 1;
+        }
+        shared.slots()[0].fetch_add(1, Ordering::SeqCst);
+    }
+    0
+}
+
 /// Writes down when its first instruction ran.
 pub fn tell_entry_tsc() -> i32 {
     Shared::given().set(0, time::entry_tsc());

@@ -29,8 +29,14 @@ const SHOWN: usize = 150;
 
 /// Takes out every guard whose name contains the filter.
 pub fn run(options: &GuardsOptions) -> Result<ExitCode> {
-    let mut tally = Tally::new(None);
     let filter = options.filter.as_deref();
+    if options.machine.dry_run {
+        for guard in wanted(&Workspace::load()?, filter)? {
+            println!("{}: {}", guard.name, guard.tests);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tally = Tally::new(None);
     run_all(&options.machine, filter, &mut tally)?;
     Ok(match tally.close() {
         true => ExitCode::SUCCESS,
@@ -41,14 +47,6 @@ pub fn run(options: &GuardsOptions) -> Result<ExitCode> {
 /// The same, counted together with other tests.
 pub fn run_all(machine: &MachineOptions, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let original = Workspace::load()?;
-    let guards = list::read(&original.root)?;
-    let is_wanted = |guard: &&Guard| filter.is_none_or(|filter| guard.name.contains(filter));
-    if machine.dry_run {
-        for guard in guards.iter().filter(is_wanted) {
-            println!("{}: {}", guard.name, guard.tests);
-        }
-        return Ok(());
-    }
     let folder = original.target.join("guards");
     let root = folder.join("tree");
     fs::create_dir_all(&root)?;
@@ -59,8 +57,8 @@ pub fn run_all(machine: &MachineOptions, filter: Option<&str>, tally: &mut Tally
         ..machine.clone()
     };
     let mut session = Session::new(&workspace, &machine, Path::new("manifests/test.toml"))?;
-    for guard in guards.iter().filter(is_wanted) {
-        let result = without(guard, &workspace, &machine, &mut session);
+    for guard in wanted(&original, filter)? {
+        let result = without(&guard, &workspace, &machine, &mut session);
         if interrupt::requested() {
             bail!("interrupted");
         }
@@ -74,6 +72,12 @@ pub fn run_all(machine: &MachineOptions, filter: Option<&str>, tally: &mut Tally
         tally.add(passed, failed, &format!("guard {}", guard.name));
     }
     Ok(())
+}
+
+fn wanted(workspace: &Workspace, filter: Option<&str>) -> Result<Vec<Guard>> {
+    let mut guards = list::read(&workspace.root)?;
+    guards.retain(|guard| filter.is_none_or(|filter| guard.name.contains(filter)));
+    Ok(guards)
 }
 
 /// How the tests failed without the guard, or that they did not.
