@@ -95,11 +95,14 @@ fn reads_and_writes_stay_inside() -> Outcome {
             "read at {offset}"
         );
         equal!(
-            memory.write(offset, &bytes),
+            memory.write(offset, b"else"),
             Err(Error::OutOfRange),
             "write at {offset}"
         );
     }
+    // Nor was anything done up to the end.
+    equal!(memory.read(8188, &mut bytes), Ok(4));
+    equal!(&bytes, b"last");
     equal!(memory.read(8192, &mut []), Ok(0));
     // Across pages.
     equal!(memory.write(4090, b"across the edge"), Ok(15));
