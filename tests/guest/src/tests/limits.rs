@@ -19,6 +19,7 @@ tests![
     handles_have_a_limit,
     threads_have_a_limit,
     processes_have_a_limit,
+    children_share_the_limit_of_their_parent,
     a_child_cannot_be_given_more_than_this_process_has,
 ];
 
@@ -72,6 +73,14 @@ fn processes_have_a_limit() -> Outcome {
         },
         5,
     )
+}
+
+fn children_share_the_limit_of_their_parent() -> Outcome {
+    let limits = Limits {
+        processes: 2,
+        ..LIMITS
+    };
+    is_told("family-limit", limits, 0)
 }
 
 fn a_child_cannot_be_given_more_than_this_process_has() -> Outcome {

@@ -136,3 +136,41 @@ pub fn processes() -> i32 {
     }
     i32::from(!(refused == Error::LimitReached && used == limit && ended && again.is_ok()))
 }
+
+/// Memory in the name of children, each of which may have as much as this process, until the
+/// limit: they have it together, and what one gives back another can have.
+pub fn family() -> i32 {
+    const PART: u64 = 256 << 10;
+    let limit = own_process().meta(ProcessMeta::MemoryLimit).unwrap_or(0);
+    let child = ProcessArguments {
+        name: [b'x'; PROCESS_NAME_LENGTH],
+        limits: Limits {
+            memory: limit,
+            handles: 1,
+            threads: 1,
+            processes: 0,
+            reserved: 0,
+        },
+        affinity: 0,
+        max_priority: 1,
+        reserved: 0,
+    };
+    let children = [(); 2].map(|()| own_process().create_process(&child));
+    let [Ok(one), Ok(other)] = &children else {
+        return 2;
+    };
+    let mut parts = Vec::with_capacity(64);
+    let refused = loop {
+        let child = [one, other][parts.len() % 2];
+        match Memory::charged_to(child, PART) {
+            Ok(memory) => parts.push(memory),
+            Err(error) => break error,
+        }
+    };
+    let used = own_process().meta(ProcessMeta::MemoryUsed).unwrap_or(0);
+    let fair = used <= limit && used + PART + (64 << 10) > limit;
+    parts.pop();
+    let room_again = Memory::charged_to(one, PART).is_ok();
+    println!("family: {refused}; {used} of {limit}, then {room_again}");
+    i32::from(!(refused == Error::LimitReached && fair && room_again))
+}

@@ -31,6 +31,7 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "handle-limit" => limit::handles(),
         "thread-limit" => limit::threads(),
         "process-limit" => limit::processes(),
+        "family-limit" => limit::family(),
         kind => match fault::provoke(kind) {
             true => 0,
             false => {
