@@ -36,6 +36,7 @@ mod function;
 mod interrupts;
 mod machine;
 mod memory;
+pub mod nvme;
 mod pins;
 mod violation;
 

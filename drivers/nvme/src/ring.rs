@@ -1,0 +1,29 @@
+//! The memory of a queue pair: a submission queue, a completion queue and the PRP lists.
+
+use spillway_hal::{Device, DmaBuffer, DriverError, FromDevice, ToDevice};
+
+use crate::command::{COMPLETION_BYTES, SUBMISSION_BYTES};
+use crate::shared::CONSTRAINTS;
+
+/// Entries of the admin queues: there is one command at a time.
+pub(crate) const ADMIN_ENTRIES: u32 = 16;
+
+/// The memory of a queue pair, which the controller holds on to until the device has let go.
+pub(crate) struct Memory<D: Device> {
+    pub(crate) submissions: DmaBuffer<D::Dma, ToDevice>,
+    pub(crate) completions: DmaBuffer<D::Dma, FromDevice>,
+    /// One list for each command slot; for the admin queue a page that nobody uses.
+    pub(crate) lists: DmaBuffer<D::Dma, ToDevice>,
+}
+
+impl<D: Device> Memory<D> {
+    /// Allocates zeroed memory for queues of `entries` and `lists` bytes of PRP lists.
+    pub(crate) fn allocate(device: &D, entries: u32, lists: usize) -> Result<Self, DriverError> {
+        let entries = entries as usize;
+        Ok(Self {
+            submissions: device.allocate(entries * SUBMISSION_BYTES, CONSTRAINTS)?,
+            completions: device.allocate(entries * COMPLETION_BYTES, CONSTRAINTS)?,
+            lists: device.allocate(lists.max(1), CONSTRAINTS)?,
+        })
+    }
+}
