@@ -152,7 +152,8 @@ impl<D: Device> Core<D> {
         let stopped = clock.poll_until(deadline, || match Status(registers.read(CSTS)) {
             status if status.is_gone() => Some(false),
             status if status.is_ready() => None,
-            _ => Some(true),
+            // A fatal error that outlives a controller reset needs more than that.
+            status => Some(!status.is_fatal()),
         });
         let quiet = stopped == Some(true)
             || [device.set_bus_master(false), device.reset()]
