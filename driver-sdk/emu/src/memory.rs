@@ -67,37 +67,37 @@ impl Memory {
         &self.0[offset / CELL..][..count]
     }
 
-    /// Copies out. Panics outside.
+    /// Copies out: single bytes up to the first whole cell, cells, single bytes. Panics outside.
     pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) {
         self.check(offset, bytes.len());
-        let (mut at, mut rest) = (offset, bytes);
-        while !rest.is_empty() {
-            let (within, cell) = (at % CELL, self.0[at / CELL].get().to_le_bytes());
-            let length = rest.len().min(CELL - within);
-            let (chunk, after) = rest.split_at_mut(length);
-            match <&mut [u8; CELL]>::try_from(&mut *chunk) {
-                Ok(whole) => *whole = cell,
-                Err(_) => chunk.copy_from_slice(&cell[within..within + length]),
-            }
-            (at, rest) = (at + length, after);
+        let (head, rest) = bytes.split_at_mut(to_cell(offset).min(bytes.len()));
+        let middle = offset + head.len();
+        let (cells, tail) = rest.as_chunks_mut::<CELL>();
+        let end = middle + cells.len() * CELL;
+        for (byte, at) in head
+            .iter_mut()
+            .zip(offset..)
+            .chain(tail.iter_mut().zip(end..))
+        {
+            *byte = self.load(at);
+        }
+        for (chunk, cell) in cells.iter_mut().zip(&self.0[middle / CELL..]) {
+            *chunk = cell.get().to_le_bytes();
         }
     }
 
-    /// Copies in. Panics outside.
+    /// Copies in, likewise. Panics outside.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len());
-        let (mut at, mut rest) = (offset, bytes);
-        while !rest.is_empty() {
-            let (within, cell) = (at % CELL, &self.0[at / CELL]);
-            let length = rest.len().min(CELL - within);
-            let (chunk, after) = rest.split_at(length);
-            let mut value = cell.get().to_le_bytes();
-            match <[u8; CELL]>::try_from(chunk) {
-                Ok(whole) => value = whole,
-                Err(_) => value[within..within + length].copy_from_slice(chunk),
-            }
-            cell.set(u64::from_le_bytes(value));
-            (at, rest) = (at + length, after);
+        let (head, rest) = bytes.split_at(to_cell(offset).min(bytes.len()));
+        let middle = offset + head.len();
+        let (cells, tail) = rest.as_chunks::<CELL>();
+        let end = middle + cells.len() * CELL;
+        for (byte, at) in head.iter().zip(offset..).chain(tail.iter().zip(end..)) {
+            self.store(at, *byte);
+        }
+        for (chunk, cell) in cells.iter().zip(&self.0[middle / CELL..]) {
+            cell.set(u64::from_le_bytes(*chunk));
         }
     }
 
@@ -127,6 +127,11 @@ impl Memory {
             self.len()
         );
     }
+}
+
+/// Bytes from `offset` to the next cell.
+fn to_cell(offset: usize) -> usize {
+    offset.wrapping_neg() % CELL
 }
 
 #[cfg(test)]
