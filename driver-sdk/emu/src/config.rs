@@ -159,7 +159,8 @@ impl ConfigSpace {
         at
     }
 
-    pub(crate) fn id(&self) -> DeviceId {
+    /// What the function says it is.
+    pub fn id(&self) -> DeviceId {
         self.id
     }
 

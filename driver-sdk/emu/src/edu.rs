@@ -80,9 +80,14 @@ impl Edu {
         &mut self.buffer
     }
 
-    /// From now on it never finishes anything.
+    /// From now on it finishes nothing.
     pub fn hang(&mut self) {
         self.hung = true;
+    }
+
+    /// It goes on, with what it should have finished long ago.
+    pub fn wake(&mut self) {
+        self.hung = false;
     }
 
     fn raise(&mut self, bus: &Bus<'_>, cause: u32) {

@@ -126,6 +126,21 @@ fn a_list_that_runs_in_circles() {
     );
 }
 
+/// The lowest two bits of a pointer are reserved and mean nothing.
+#[test]
+fn pointers_with_reserved_bits() {
+    let mut config = nvme();
+    config.put(0x34, &[0x43]);
+    let first = capabilities(&plugged(config)).unwrap().next();
+    assert_eq!(
+        first,
+        Some(Ok(Capability {
+            id: CapabilityId::EXPRESS,
+            offset: 0x40
+        }))
+    );
+}
+
 /// Null capabilities are skipped, and a circle of them ends as well.
 #[test]
 fn a_circle_of_nothing() {

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use spillway_edu::{BUFFER_SIZE, DEFAULT_ADDRESS_BITS, Edu};
-use spillway_emu::{Faults, Machine, ViolationKind, edu};
-use spillway_hal::{Device, DriverErrorKind, Event, Traced};
+use spillway_emu::{
+    BarKind, Bus, ConfigSpace, EmulatedDevice, Faults, Machine, ViolationKind, edu,
+};
+use spillway_hal::{Device, DeviceId, DriverErrorKind, Event, Traced};
 
 /// A device as QEMU makes it, and its driver.
 fn plugged() -> (Machine<edu::Edu>, Edu<spillway_emu::Function<edu::Edu>>) {
@@ -118,6 +120,21 @@ fn a_device_that_hangs() {
     );
 }
 
+/// What was given up is finished later: its result and its interrupt belong to nobody.
+#[test]
+fn a_late_answer_is_not_taken_for_another() {
+    let (machine, mut driver) = plugged();
+    machine.with(edu::Edu::hang);
+    assert!(driver.factorial(5).is_err());
+    assert!(driver.store(0, &[1]).is_err());
+    machine.with(edu::Edu::wake);
+    machine.advance(1_000);
+    assert_eq!(driver.factorial(6), Ok(720));
+    let mut received = [9; 2];
+    driver.load(0, &mut received).unwrap();
+    assert_eq!(received, [1, 0], "the late transfer took place");
+}
+
 #[test]
 fn a_device_that_is_pulled_out() {
     let (machine, mut driver) = plugged();
@@ -146,6 +163,33 @@ impl Faults for Broken {
     fn interrupt(&mut self, _: u16) -> u32 {
         0
     }
+}
+
+/// The same registers under another PCI ID.
+struct Relative;
+
+impl EmulatedDevice for Relative {
+    fn config(&self) -> ConfigSpace {
+        let id = DeviceId {
+            device: 0x11e9,
+            ..edu::Edu::new().config().id()
+        };
+        ConfigSpace::new(id).bar(0, BarKind::Memory32, 1 << 20)
+    }
+    fn read(&mut self, _: &Bus<'_>, _: u8, _: usize, _: usize) -> u64 {
+        panic!("a driver looks at the ID first")
+    }
+    fn write(&mut self, _: &Bus<'_>, _: u8, _: usize, _: usize, _: u64) {
+        panic!("a driver looks at the ID first")
+    }
+    fn reset(&mut self) {}
+}
+
+#[test]
+fn a_device_with_another_id() {
+    let machine = Machine::new(Relative);
+    let error = Edu::new(machine.function().unwrap(), 28).err().unwrap();
+    assert_eq!(error.kind, DriverErrorKind::WrongDevice);
 }
 
 #[test]
