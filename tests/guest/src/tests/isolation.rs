@@ -77,7 +77,11 @@ fn a_call_with_the_nested_task_flag_can_switch_threads() -> Outcome {
     static END: AtomicBool = AtomicBool::new(false);
     END.store(false, Ordering::SeqCst);
     let on_core_0 = || thread::Builder::new().affinity(1).priority(8);
-    let spinner = on_core_0().spawn(|| while !END.load(Ordering::SeqCst) {})?;
+    let spinner = on_core_0().spawn(|| {
+        while !END.load(Ordering::SeqCst) {
+            core::hint::spin_loop()
+        }
+    })?;
     let caller = on_core_0().spawn(|| {
         for _ in 0..20 {
             call_with(NESTED_TASK, Call::Yield as u64);
