@@ -1,6 +1,6 @@
 //! Which I/O addresses lead to which memory: the emulated IOMMU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use spillway_hal::{Direction, DmaConstraints, HalError, HalErrorKind, PAGE_SIZE};
@@ -53,7 +53,8 @@ struct Pin {
 pub(crate) struct Pins {
     pins: BTreeMap<u64, Pin>,
     next: [u64; WINDOWS.len()],
-    given_back: std::collections::VecDeque<u64>,
+    /// First addresses of pins that were given back, the oldest first.
+    given_back: VecDeque<u64>,
 }
 
 impl Pins {
@@ -61,7 +62,7 @@ impl Pins {
         Self {
             pins: BTreeMap::new(),
             next: WINDOWS.map(|window| window.start),
-            given_back: Default::default(),
+            given_back: VecDeque::new(),
         }
     }
 

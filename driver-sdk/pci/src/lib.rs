@@ -1,5 +1,5 @@
 //! What a driver may want to know of its function's configuration space, read through
-//! [`Device::config_read`](spillway_hal::Device::config_read): command and status, BARs,
+//! [`Device::config_read`]: command and status, BARs,
 //! capabilities, interrupts.
 //!
 //! Nothing that a device says is believed: lists are walked with a bound, reserved encodings are
