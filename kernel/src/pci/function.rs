@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use pci_types::{Bar, EndpointHeader, PciAddress, PciHeader, capability::PciCapability};
 use spillway_abi::{
     Error,
     device::{DeviceEntry, FunctionState},
 };
 use spillway_kernel_core::pci::{
     FunctionId,
+    header::{self, BAR_0, BarKind},
     policy::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY, COMMAND_NO_LINES},
 };
 
@@ -17,6 +17,18 @@ use crate::{kernel::Kernel, sync::Locked};
 
 /// Base address registers of a function.
 pub const BARS: usize = 6;
+/// The end of physical addresses (Intel SDM vol. 3, 4.1.4: at most 52 bits).
+const MAX_PHYSICAL: u64 = 1 << 52;
+
+/// Capability identifiers (PCI Code and ID Assignment 1.11, section 2).
+const POWER: u8 = 0x01;
+const MSI: u8 = 0x05;
+const EXPRESS: u8 = 0x10;
+const MSIX: u8 = 0x11;
+
+fn bar_offset(slot: u8) -> u16 {
+    BAR_0 + 4 * u16::from(slot)
+}
 
 /// A function.
 #[derive(Debug)]
@@ -86,14 +98,14 @@ impl Function {
                 State::Free
             }),
         };
-        let address = PciAddress::new(id.segment, id.bus, id.device, id.function);
-        if let Some(endpoint) = EndpointHeader::from_header(PciHeader::new(address), &config) {
-            function.read_endpoint(&endpoint);
+        if !is_bridge {
+            function.read_bars();
+            function.read_capabilities();
         }
         function
     }
 
-    fn read_endpoint(&mut self, endpoint: &EndpointHeader) {
+    fn read_bars(&mut self) {
         let config = &self.config;
         let command: u16 = config.read(COMMAND);
         // While a BAR is probed it has a wrong address.
@@ -103,41 +115,50 @@ impl Function {
         );
         let mut slot = 0;
         while slot < BARS as u8 {
-            let bar = endpoint.bar(slot, config);
-            let (found, width) = match bar {
-                Some(Bar::Memory32 { address, size, .. }) => (
-                    Some(MemoryBar {
-                        start: address.into(),
-                        size: size.into(),
-                    }),
-                    1,
-                ),
-                Some(Bar::Memory64 { address, size, .. }) => (
-                    Some(MemoryBar {
-                        start: address,
-                        size,
-                    }),
-                    2,
-                ),
-                Some(Bar::Io { .. }) | None => (None, 1),
-            };
-            // An address of 0 was never assigned.
-            self.bars[usize::from(slot)] = found.filter(|bar| bar.start != 0 && bar.size != 0);
-            slot += width;
+            let kind = BarKind::of(config.read(bar_offset(slot)), slot);
+            self.bars[usize::from(slot)] = self.probe(slot, kind);
+            slot += if kind == BarKind::Memory64 { 2 } else { 1 };
         }
         config.write(COMMAND, (command & !COMMAND_BUS_MASTER) | COMMAND_NO_LINES);
-        for capability in endpoint.capabilities(config) {
-            match capability {
-                PciCapability::MsiX(msix) => self.messages = Messages::msix(&self.bars, msix),
-                PciCapability::Msi(msi) if matches!(self.messages, Messages::None) => {
-                    self.messages = Messages::Msi(msi);
+    }
+
+    /// The range of a memory BAR, if the firmware assigned one that can be.
+    fn probe(&self, slot: u8, kind: BarKind) -> Option<MemoryBar> {
+        let config = &self.config;
+        let is_wide = match kind {
+            BarKind::Memory32 => false,
+            BarKind::Memory64 => true,
+            BarKind::Ports | BarKind::Invalid => return None,
+        };
+        let (at, above) = (bar_offset(slot), bar_offset(slot + 1));
+        let low: u32 = config.read(at);
+        let high: u32 = if is_wide { config.read(above) } else { 0 };
+        config.write(at, u32::MAX);
+        let low_mask = config.read(at);
+        config.write(at, low);
+        let mut high_mask = 0;
+        if is_wide {
+            config.write(above, u32::MAX);
+            high_mask = config.read(above);
+            config.write(above, high);
+        }
+        let size = header::bar_size(low_mask, high_mask, kind)?;
+        let start = u64::from(low & !0xf) | u64::from(high) << 32;
+        let end = start.checked_add(size)?;
+        let can_be = start != 0 && start.is_multiple_of(size) && end <= MAX_PHYSICAL;
+        can_be.then_some(MemoryBar { start, size })
+    }
+
+    fn read_capabilities(&mut self) {
+        let config = self.config;
+        for (kind, at) in header::capabilities(|offset| config.read(offset)) {
+            match kind {
+                MSIX => self.messages = Messages::msix(&config, at, &self.bars),
+                MSI if matches!(self.messages, Messages::None) => {
+                    self.messages = Messages::msi(&config, at);
                 }
-                PciCapability::PciExpress(at) => {
-                    self.reset = self.reset.or(ResetMethod::express(config, at.offset));
-                }
-                PciCapability::PowerManagement(at) => {
-                    self.reset = self.reset.or(ResetMethod::power(config, at.offset));
-                }
+                EXPRESS => self.reset = self.reset.or(ResetMethod::express(&config, at)),
+                POWER => self.reset = self.reset.or(ResetMethod::power(&config, at)),
                 _ => {}
             }
         }

@@ -3,12 +3,12 @@
 
 use core::ptr::NonNull;
 
-use pci_types::capability::{MsiCapability, MsixCapability};
 use spillway_abi::PAGE_SIZE;
 use spin::Once;
 
 use super::{
     Function,
+    config::ConfigSpace,
     function::{BARS, MemoryBar},
 };
 use crate::memory::map_device;
@@ -28,15 +28,39 @@ pub enum Messages {
     /// Not by messages. Interrupt lines are not supported.
     None,
     /// One message, in configuration space.
-    Msi(MsiCapability),
+    Msi(Msi),
     /// A table of messages, in a BAR.
     MsiX(MsiX),
 }
 
+/// One message (PCI Local Bus Specification 3.0, 6.8.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Msi {
+    /// Offset of the capability.
+    at: u16,
+    /// The address has an upper half, and what follows lies 4 bytes further.
+    is_wide: bool,
+    can_mask: bool,
+}
+
+/// Control word of both capabilities: 2 bytes behind the start.
+const CONTROL: u16 = 2;
+/// MSI: enabled; 64-bit addresses; masking.
+const MSI_ENABLE: u16 = 1;
+const MSI_WIDE: u16 = 1 << 7;
+const MSI_MASKING: u16 = 1 << 8;
+/// MSI: bits that ask for more than one message.
+const MSI_MULTIPLE: u16 = 0b111 << 4;
+/// MSI-X: enabled; all masked; entries less one.
+const MSIX_ENABLE: u16 = 1 << 15;
+const MSIX_MASK_ALL: u16 = 1 << 14;
+const MSIX_ENTRIES: u16 = 0x7ff;
+
 /// A table of messages (PCI Express Base Specification 5.0, 6.1.4.2 and 7.7.2).
 #[derive(Debug)]
 pub struct MsiX {
-    capability: MsixCapability,
+    /// Offset of the capability.
+    at: u16,
     /// Which BAR has the table.
     bar: usize,
     /// Bytes into the BAR.
@@ -62,14 +86,26 @@ const ENTRY_WORDS: usize = 4;
 const MASKED: u32 = 1;
 
 impl Messages {
-    pub(super) fn msix(bars: &[Option<MemoryBar>; BARS], capability: MsixCapability) -> Self {
-        let bar = usize::from(capability.table_bar());
-        let offset = u64::from(capability.table_offset());
-        let entries = capability.table_size();
+    pub(super) fn msi(config: &ConfigSpace, at: u16) -> Self {
+        let control: u16 = config.read(at + CONTROL);
+        let (is_wide, can_mask) = (control & MSI_WIDE != 0, control & MSI_MASKING != 0);
+        Self::Msi(Msi {
+            at,
+            is_wide,
+            can_mask,
+        })
+    }
+
+    pub(super) fn msix(config: &ConfigSpace, at: u16, bars: &[Option<MemoryBar>; BARS]) -> Self {
+        let control: u16 = config.read(at + CONTROL);
+        let entries = (control & MSIX_ENTRIES) + 1;
+        // Which BAR in the low three bits, the rest is the offset (7.7.2.3).
+        let table: u32 = config.read(at + 4);
+        let (bar, offset) = ((table & 7) as usize, u64::from(table & !7));
         let bytes = u64::from(entries) * ENTRY_WORDS as u64 * 4;
         match bars.get(bar).copied().flatten() {
             Some(range) if offset + bytes <= range.size => Self::MsiX(MsiX {
-                capability,
+                at,
                 bar,
                 offset,
                 start: range.start + offset,
@@ -134,7 +170,15 @@ impl Function {
         match &self.messages {
             Messages::None => return false,
             Messages::Msi(msi) => {
-                msi.set_message_info(message.address, message.data, config);
+                msi.enable(config, false);
+                config.write(msi.at + 4, message.address as u32);
+                if msi.is_wide {
+                    config.write(msi.at + 8, (message.address >> 32) as u32);
+                }
+                config.write(
+                    msi.at + if msi.is_wide { 12 } else { 8 },
+                    message.data as u16,
+                );
             }
             Messages::MsiX(msix) => {
                 if msix.word(index, 0).is_none() {
@@ -144,7 +188,7 @@ impl Function {
                 msix.write(index, 0, message.address as u32);
                 msix.write(index, 1, (message.address >> 32) as u32);
                 msix.write(index, 2, message.data);
-                msix.capability.clone().set_enabled(true, config);
+                msix.enable(config, true);
             }
         }
         true
@@ -154,13 +198,13 @@ impl Function {
     pub fn mask_message(&self, index: u16, masked: bool) {
         match &self.messages {
             Messages::None => {}
-            Messages::Msi(msi) if msi.has_per_vector_masking() => {
-                msi.set_message_mask(u32::from(masked), &self.config);
-                msi.set_enabled(true, &self.config);
+            Messages::Msi(msi) if msi.can_mask => {
+                let mask = msi.at + if msi.is_wide { 16 } else { 12 };
+                self.config.write(mask, u32::from(masked));
+                msi.enable(&self.config, true);
             }
-            // A message that comes while MSI is off is lost: what is masked here is polled by
-            // whoever waits next.
-            Messages::Msi(msi) => msi.set_enabled(!masked, &self.config),
+            // A message that comes while MSI is off is lost: who waits for it looks at the device.
+            Messages::Msi(msi) => msi.enable(&self.config, !masked),
             Messages::MsiX(msix) => msix.write(index, 3, if masked { MASKED } else { 0 }),
         }
     }
@@ -169,15 +213,34 @@ impl Function {
     pub fn disable_messages(&self) {
         match &self.messages {
             Messages::None => {}
-            Messages::Msi(msi) => msi.set_enabled(false, &self.config),
+            Messages::Msi(msi) => msi.enable(&self.config, false),
             Messages::MsiX(msix) => {
-                for index in 0..msix.entries {
-                    if msix.table.get().is_some() {
-                        msix.write(index, 3, MASKED);
-                    }
-                }
-                msix.capability.clone().set_enabled(false, &self.config);
+                // Entries that were never programmed are masked from the reset on, and the whole
+                // table is off.
+                msix.enable(&self.config, false);
             }
         }
+    }
+}
+
+impl Msi {
+    fn enable(&self, config: &ConfigSpace, on: bool) {
+        let control: u16 = config.read(self.at + CONTROL);
+        let enable = if on { MSI_ENABLE } else { 0 };
+        config.write(
+            self.at + CONTROL,
+            control & !(MSI_ENABLE | MSI_MULTIPLE) | enable,
+        );
+    }
+}
+
+impl MsiX {
+    fn enable(&self, config: &ConfigSpace, on: bool) {
+        let control: u16 = config.read(self.at + CONTROL);
+        let enable = if on { MSIX_ENABLE } else { 0 };
+        config.write(
+            self.at + CONTROL,
+            control & !(MSIX_ENABLE | MSIX_MASK_ALL) | enable,
+        );
     }
 }

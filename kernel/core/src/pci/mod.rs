@@ -2,6 +2,7 @@
 //! configuration space.
 
 pub mod groups;
+pub mod header;
 pub mod name;
 pub mod policy;
 pub mod windows;
