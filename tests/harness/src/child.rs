@@ -8,7 +8,11 @@ use core::{
 };
 
 use driver_sdk::{
-    abi::{limits::Limits, object::ProcessMeta, startup as names},
+    abi::{
+        limits::Limits,
+        object::{PROCESS_NAME_LENGTH, ProcessArguments, ProcessMeta},
+        startup as names,
+    },
     prelude::*,
     rt::object::{FaultReport, Mapping},
 };
@@ -185,6 +189,19 @@ fn log() -> Option<&'static Log> {
     LOG.get_or_init(|| object(names::LOG)).as_deref()
 }
 
+/// A new process without threads, with a handle here only.
+pub fn idle_process(parent: &Process, limits: Limits) -> Result<Process, Error> {
+    let mut arguments = ProcessArguments {
+        name: [0; PROCESS_NAME_LENGTH],
+        limits,
+        affinity: 0,
+        max_priority: 1,
+        reserved: 0,
+    };
+    arguments.name[..4].copy_from_slice(b"idle");
+    parent.create_process(&arguments)
+}
+
 /// What this process and the machine have in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -216,15 +233,36 @@ impl Use {
             processes: meta(ProcessMeta::ProcessesUsed)?,
         })
     }
+
+    /// The same, as soon as this process has no more descendants than this.
+    pub fn after_descendants(processes: u64) -> Outcome<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = Self::now()?;
+            if now.processes <= processes {
+                return Ok(now);
+            }
+            check!(
+                Instant::now() < deadline,
+                "{} descendants do not end",
+                now.processes - processes
+            );
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
 }
 
 /// Does something twice and checks that the second time leaves everything in use as it was. (The
 /// first time may fill caches, of the allocators here and in the kernel.)
+///
+/// A child can leave children of its own with threads that still run: it ends without them, and
+/// the look at what is in use comes when they are gone too.
 pub fn leaves_nothing(work: impl Fn() -> Outcome) -> Outcome {
+    let processes = own_process().meta(ProcessMeta::ProcessesUsed)?;
     work()?;
-    let before = Use::now()?;
+    let before = Use::after_descendants(processes)?;
     work()?;
-    let after = Use::now()?;
+    let after = Use::after_descendants(processes)?;
     check!(
         after == before,
         "left behind: {}",

@@ -2,7 +2,10 @@
 
 use driver_sdk::{
     abi::{
-        call::Operation, counters::Counter, limits::MAX_LOG_WRITE, object::ClockMeta,
+        call::Operation,
+        counters::Counter,
+        limits::{Limits, MAX_LOG_LINES, MAX_LOG_WRITE},
+        object::{ClockMeta, PROCESS_NAME_LENGTH, ProcessArguments},
         startup as names,
     },
     prelude::*,
@@ -10,7 +13,7 @@ use driver_sdk::{
 };
 
 use crate::{
-    child::Shared,
+    child::{Shared, Victim, end_of},
     harness::{Outcome, check, equal, tests},
     raw,
 };
@@ -19,7 +22,10 @@ tests![
     a_log_text_has_a_longest_length,
     a_log_text_may_be_any_bytes,
     a_long_line_is_printed_in_parts,
+    one_write_takes_a_few_lines_at_most,
+    a_name_cannot_pass_for_a_level_of_the_log,
     counters_count_what_this_process_does,
+    a_fault_and_its_switches_are_counted_for_their_process,
     counters_are_read_whole_or_in_part,
     the_clock_agrees_with_the_time_page,
 ];
@@ -52,6 +58,70 @@ fn a_log_text_may_be_any_bytes() -> Outcome {
 
 fn a_long_line_is_printed_in_parts() -> Outcome {
     println!("{}", "ä long line ".repeat(200));
+    Ok(())
+}
+
+/// A text of nothing but line ends became a thousand lines in one call, each of which takes as long
+/// as a slow port makes it: the core stood still for a second.
+fn one_write_takes_a_few_lines_at_most() -> Outcome {
+    let log = object::<Log>(names::LOG).ok_or("the manifest grants `log`")?;
+    let write = |text: &[u8]| {
+        let arguments = [0, text.as_ptr() as u64, text.len() as u64, 0];
+        raw::do_io(log.handle(), Operation::Write, arguments)
+    };
+    let most = MAX_LOG_LINES as u64;
+    equal!(write(&[b'\n'; MAX_LOG_WRITE as usize]), Ok(most));
+    equal!(write(&b"12\n".repeat(MAX_LOG_LINES)), Ok(3 * most));
+    equal!(write(&b"12\n".repeat(MAX_LOG_LINES + 1)), Ok(3 * most));
+    // Bytes that are no text do not make more lines.
+    equal!(write(&[0xff; MAX_LOG_WRITE as usize]), Ok(MAX_LOG_WRITE));
+    // The typed call goes on until all is written.
+    equal!(log.write(&b"+\n".repeat(MAX_LOG_LINES + 4)), Ok(()));
+    Ok(())
+}
+
+/// A process called `PANIC` or `WARN` wrote lines that looked like the kernel's own.
+fn a_name_cannot_pass_for_a_level_of_the_log() -> Outcome {
+    let create = |name: &[u8]| {
+        let mut arguments = ProcessArguments {
+            name: [0; PROCESS_NAME_LENGTH],
+            limits: Limits::DEFAULT,
+            affinity: 0,
+            max_priority: 1,
+            reserved: 0,
+        };
+        arguments.name[..name.len()].copy_from_slice(name);
+        own_process().create_process(&arguments).map(drop)
+    };
+    for name in [
+        "PANIC", "Warn", "a b", "a:b", "a]", "a\n", "a\u{1b}", "\u{e4}", "",
+    ] {
+        equal!(
+            create(name.as_bytes()),
+            Err(Error::BadArgument),
+            "a process called {name:?}"
+        );
+    }
+    equal!(create(b"\xff"), Err(Error::BadArgument));
+    for name in ["a", "az-09_.x", "a-name-of-thirty-two-bytes-in-all"] {
+        let name = &name[..name.len().min(PROCESS_NAME_LENGTH)];
+        equal!(create(name.as_bytes()), Ok(()), "a process called {name}");
+    }
+    Ok(())
+}
+
+/// A fault was counted twice, and a process's own switches of the address space not at all.
+fn a_fault_and_its_switches_are_counted_for_their_process() -> Outcome {
+    let child = Victim::new("invalid").shared(&Shared::new()?).spawn()?;
+    let counters = child.counters()?;
+    equal!(
+        end_of(&child)?.status,
+        ExitStatus::Faulted(Fault::InvalidInstruction)
+    );
+    let seen = counters.snapshot()?;
+    equal!(seen.get(Counter::Faults), 1, "its faults");
+    check!(seen.get(Counter::AddressSpaceSwitches) >= 1);
+    check!(seen.get(Counter::ThreadSwitches) >= seen.get(Counter::AddressSpaceSwitches));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The tests, by what they are about.
 
+mod accounts;
 mod calls;
 mod faults;
 mod handles;
@@ -11,6 +12,7 @@ mod limits;
 mod logs;
 mod memory;
 mod pointers;
+mod regressions;
 mod rights;
 mod schedule;
 mod shootdown;
@@ -41,6 +43,8 @@ pub const ALL: &[&[Test]] = &[
     isolation::TESTS,
     shootdown::TESTS,
     limits::TESTS,
+    accounts::TESTS,
     hostile::TESTS,
     life::TESTS,
+    regressions::TESTS,
 ];

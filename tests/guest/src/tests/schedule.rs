@@ -29,6 +29,9 @@ tests![
     ; 2 cores:
     a_thread_moves_when_its_affinity_does,
     cores_run_at_the_same_time,
+    who_must_make_room_goes_to_a_core_that_sleeps,
+    ; 4 cores:
+    threads_woken_at_once_go_to_different_cores,
 ];
 
 /// A thread that may only run on the first core.
@@ -265,10 +268,12 @@ fn a_child_may_not_use_more_than_it_was_given() -> Outcome {
         spawn(|command| command.affinity(1 << 63)).is_err(),
         "a core that does not exist"
     );
-    check!(
-        spawn(|command| command.affinity(1).priority(1)).is_ok(),
-        "less than this process may"
-    );
+    // Less than this process may.
+    let child = Victim::new("exit")
+        .argument(0)
+        .with(|command| command.affinity(1).priority(1))
+        .spawn()?;
+    equal!(end_of(&child)?.status, ExitStatus::Exited(0));
     let shared = Shared::new()?;
     let child = Victim::new("spin")
         .shared(&shared)
@@ -325,5 +330,68 @@ fn cores_run_at_the_same_time() -> Outcome {
     one.join();
     two.join();
     equal!(ball.load(Ordering::Relaxed), 2 * ROUNDS);
+    Ok(())
+}
+
+/// A thread that a higher one drove off its core stayed in that core's queue, although another core
+/// on which it could have run slept, until that core woke for a reason of its own.
+fn who_must_make_room_goes_to_a_core_that_sleeps() -> Outcome {
+    let spinner = Spinners::start(1, || on_core_0().priority(4))?;
+    let deadline = Instant::now() + PATIENCE;
+    while spinner.count(0) == 0 {
+        check!(Instant::now() < deadline, "the thread does not run");
+        thread::sleep(Duration::from_micros(200));
+    }
+    // It stays where it is and may now also run on the second core.
+    let low = spinner.threads[0].thread();
+    low.set_meta(ThreadMeta::Affinity, 3)?;
+    let counts = spinner.counts.clone();
+    let high = on_core_0().priority(10).spawn(move || {
+        // Comes back by its own core's timer, when everybody else sleeps.
+        thread::sleep(Duration::from_millis(20));
+        let before = counts[0].load(Ordering::Relaxed);
+        let end = Instant::now() + PATIENCE / 4;
+        while counts[0].load(Ordering::Relaxed) < before + 1000 {
+            if Instant::now() >= end {
+                return false;
+            }
+        }
+        true
+    })?;
+    check!(
+        high.join(),
+        "it does not run while a core on which it may run sleeps"
+    );
+    Ok(())
+}
+
+/// Threads that were woken together all went to the same sleeping core, which was still counted as
+/// asleep when the second and third were placed.
+fn threads_woken_at_once_go_to_different_cores() -> Outcome {
+    const COUNT: usize = 3;
+    for _ in 0..10 {
+        static GATE: Semaphore = Semaphore::new(0);
+        let arrived = Arc::new(AtomicU64::new(0));
+        let mut threads = Vec::new();
+        for _ in 0..COUNT {
+            let arrived = arrived.clone();
+            threads.push(thread::Builder::new().spawn(move || {
+                GATE.acquire();
+                let core = time::core_index();
+                arrived.fetch_add(1, Ordering::Relaxed);
+                let deadline = Instant::now() + PATIENCE;
+                // Nobody lets go of its core before all have one.
+                while arrived.load(Ordering::Relaxed) < COUNT as u64 && Instant::now() < deadline {}
+                core
+            })?);
+        }
+        // All wait.
+        thread::sleep(Duration::from_millis(5));
+        GATE.release(COUNT as u32);
+        let mut cores: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
+        cores.sort_unstable();
+        cores.dedup();
+        equal!(cores.len(), COUNT, "the cores {cores:?}, of three threads,");
+    }
     Ok(())
 }

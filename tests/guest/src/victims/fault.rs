@@ -40,6 +40,7 @@ pub fn provoke(kind: &str) -> bool {
         "kernel-text-read" => read(&shared, 0xffff_ffff_8000_0000),
         "kernel-write" => write(&shared, 0xffff_ffff_8000_0000),
         "hole-read" => read(&shared, 0x8000_0000_0000),
+        "last-read" => read(&shared, 0xffff_ffff_ffff_fff8),
         "end-read" => read(&shared, layout::USER_END),
         "text-write" => write(&shared, provoke as *const () as u64),
         "constant-write" => write(&shared, core::ptr::from_ref(&CONSTANT) as u64),

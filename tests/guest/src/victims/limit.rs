@@ -11,9 +11,13 @@ use driver_sdk::{
     prelude::*,
 };
 
+use crate::child::idle_process;
+
+/// Bytes that are taken at a time.
+const PART: u64 = 256 << 10;
+
 /// Memory objects until the limit; then one given back makes room for one.
 pub fn memory() -> i32 {
-    const PART: u64 = 256 << 10;
     let meta = |key| own_process().meta(key).unwrap_or(0);
     let mut parts = Vec::with_capacity(64);
     let refused = loop {
@@ -36,6 +40,86 @@ pub fn memory() -> i32 {
         parts.len()
     );
     i32::from(!(told && fair && room_again))
+}
+
+/// Takes until told, keeping everything; returns 0 if the telling came at the limit and not
+/// beyond, and everything is back when `end` has ended what was taken.
+fn until_told<T>(
+    mut take: impl FnMut() -> Result<T, Error>,
+    end: impl FnOnce() -> Result<(), Error>,
+) -> i32 {
+    let meta = |key| own_process().meta(key).unwrap_or(0);
+    let used = || meta(ProcessMeta::MemoryUsed);
+    let limit = meta(ProcessMeta::MemoryLimit);
+    let mut parts = Vec::with_capacity(64);
+    let before = used();
+    let mut most = before;
+    let refused = loop {
+        match take() {
+            Ok(part) => parts.push(part),
+            Err(error) => break error,
+        }
+        most = most.max(used());
+        if parts.len() == 64 {
+            break Error::TooLong;
+        }
+    };
+    let fair = most <= limit && most + PART + (64 << 10) > limit;
+    let count = parts.len();
+    drop(parts);
+    let ended = end();
+    let after = used();
+    println!("memory: {refused} after {count}; {most} of {limit}; {before} before, {after} after");
+    i32::from(!(refused == Error::LimitReached && fair && ended.is_ok() && after == before))
+}
+
+/// A child that may have as much as this process.
+fn child() -> Result<Process, Error> {
+    let meta = |key| own_process().meta(key);
+    let limits = Limits {
+        memory: meta(ProcessMeta::MemoryLimit)?,
+        handles: 32,
+        threads: 1,
+        processes: 0,
+        reserved: 0,
+    };
+    idle_process(own_process(), limits)
+}
+
+/// Memory on the account of a child that is ended then, one child after the other.
+pub fn memory_of_the_dead() -> i32 {
+    until_told(
+        || {
+            let child = child()?;
+            let part = Memory::charged_to(&child, PART)?;
+            child.kill(0)?;
+            child.wait(Deadline::NEVER)?;
+            Ok(part)
+        },
+        || Ok(()),
+    )
+}
+
+/// Memory whose only handle is a child's.
+pub fn memory_of_others() -> i32 {
+    let child = match child() {
+        Ok(child) => child,
+        Err(error) => panic!("no child: {error}"),
+    };
+    until_told(
+        || {
+            Memory::new(PART)?
+                .as_ref()
+                .duplicate_into(Rights::READ, &child)
+        },
+        || {
+            child.kill(0)?;
+            child.wait(Deadline::NEVER)?;
+            // What the child itself cost was there before.
+            core::mem::forget(self::child()?);
+            Ok(())
+        },
+    )
 }
 
 /// The heap until the allocator gives up, which is a panic.

@@ -3,7 +3,7 @@
 pub mod fault;
 mod hostile;
 mod limit;
-mod run;
+pub mod run;
 
 use driver_sdk::prelude::*;
 
@@ -32,6 +32,9 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "thread-limit" => limit::threads(),
         "process-limit" => limit::processes(),
         "family-limit" => limit::family(),
+        "memory-of-the-dead" => limit::memory_of_the_dead(),
+        "memory-of-others" => limit::memory_of_others(),
+        "map-elsewhere" => run::map_elsewhere(),
         kind => match fault::provoke(kind) {
             true => 0,
             false => {

@@ -3,9 +3,9 @@
 use core::{sync::atomic::Ordering, time::Duration};
 
 use driver_sdk::{
-    abi::{Call, startup as names},
+    abi::{Call, Handle, startup as names},
     prelude::*,
-    rt::syscall,
+    rt::{object::OwnedHandle, syscall},
 };
 
 use crate::{
@@ -151,6 +151,31 @@ pub fn end_by_the_last_thread() -> i32 {
     });
     // SAFETY: as above.
     unsafe { syscall::exit_thread(8) }
+}
+
+/// Where [`map_elsewhere`] maps.
+pub const ELSEWHERE: u64 = 0x2000_0000;
+/// Bytes: many steps of the kernel.
+pub const ELSEWHERE_LENGTH: u64 = 64 << 20;
+
+/// Maps a large memory into another process, whose handle comes in the shared page, and unmaps it
+/// again, without end.
+pub fn map_elsewhere() -> ! {
+    let memory = object::<Memory>("memory").expect("the test gives a memory");
+    let shared = Shared::given();
+    while shared.get(1) == 0 {
+        thread::yield_now();
+    }
+    let target = OwnedHandle::new(Handle::from_raw(shared.get(1) as u32));
+    let target = Process::from(target);
+    loop {
+        shared.slots()[0].fetch_add(1, Ordering::SeqCst);
+        // SAFETY: another address space.
+        unsafe {
+            let _ = target.map(&memory, ELSEWHERE, 0, ELSEWHERE_LENGTH, Rights::READ);
+            let _ = syscall::unmap(target.handle(), ELSEWHERE, ELSEWHERE_LENGTH);
+        }
+    }
 }
 
 /// One thread reads a page without pause, another, on another core, takes the page away.
