@@ -117,18 +117,6 @@ impl<T> HandleTable<T> {
         }
     }
 
-    /// The object behind a handle that allows all of `needed`. [`Error::BadHandle`],
-    /// [`Error::MissingRight`].
-    #[inline]
-    pub fn get_with(&self, handle: Handle, needed: Rights) -> Result<&T, Error> {
-        let (object, rights) = self.get(handle)?;
-        if rights.contains(needed) {
-            Ok(object)
-        } else {
-            Err(Error::MissingRight)
-        }
-    }
-
     /// Takes a handle back and returns what it named. [`Error::BadHandle`] if there is nothing.
     pub fn remove(&mut self, handle: Handle) -> Result<(T, Rights), Error> {
         self.get(handle)?;

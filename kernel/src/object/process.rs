@@ -150,16 +150,6 @@ impl Process {
         }
     }
 
-    /// The object behind a handle that has the rights.
-    pub fn object<'a>(
-        &'a self,
-        kernel: &'a Kernel,
-        handle: Handle,
-        needed: Rights,
-    ) -> Result<&'a Object, Error> {
-        self.state.get(kernel).handles.get_with(handle, needed)
-    }
-
     /// What a handle leads to if it is of the wanted kind and has the rights, checked in this
     /// order.
     pub fn typed<T: Clone>(

@@ -46,14 +46,21 @@ impl SystemCall for Wait {
 /// What to wait for. A process or thread that waits for its own end would wait for ever:
 /// [`Error::BadArgument`].
 fn target(kernel: &Kernel, thread: &Arc<Thread>, raw: u64) -> Result<thread::Wait, Error> {
-    match thread.process.object(kernel, handle(raw)?, Rights::WAIT)? {
-        Object::Process(process) if Arc::ptr_eq(process, &thread.process) => {
+    let (object, rights) = thread.process.state.get(kernel).handles.get(handle(raw)?)?;
+    let wait = match object {
+        Object::Process(process) => thread::Wait::Process(process.clone()),
+        Object::Thread(other) => thread::Wait::Thread(other.clone()),
+        Object::Interrupt(interrupt) => thread::Wait::Interrupt(interrupt.clone()),
+        _ => return Err(Error::WrongObject),
+    };
+    if !rights.contains(Rights::WAIT) {
+        return Err(Error::MissingRight);
+    }
+    match &wait {
+        thread::Wait::Process(process) if Arc::ptr_eq(process, &thread.process) => {
             Err(Error::BadArgument)
         }
-        Object::Process(process) => Ok(thread::Wait::Process(process.clone())),
-        Object::Thread(other) if Arc::ptr_eq(other, thread) => Err(Error::BadArgument),
-        Object::Thread(other) => Ok(thread::Wait::Thread(other.clone())),
-        Object::Interrupt(interrupt) => Ok(thread::Wait::Interrupt(interrupt.clone())),
-        _ => Err(Error::WrongObject),
+        thread::Wait::Thread(other) if Arc::ptr_eq(other, thread) => Err(Error::BadArgument),
+        _ => Ok(wait),
     }
 }

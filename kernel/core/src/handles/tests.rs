@@ -114,15 +114,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn a_lookup_needs_all_the_rights(have: u32, needed: u32) {
-        let (have, needed) = (Rights::from_bits_truncate(have), Rights::from_bits_truncate(needed));
-        let mut table = HandleTable::new(1);
-        let handle = table.insert('x', have).unwrap();
-        let expected = if have.contains(needed) { Ok(&'x') } else { Err(Error::MissingRight) };
-        prop_assert_eq!(table.get_with(handle, needed), expected);
-    }
 }
 
 #[test]
