@@ -155,7 +155,8 @@ pub enum FunctionMeta {
     Vectors = 4,
     /// Settable: 1 lets the function master the bus; needs its DmaSpace.
     BusMaster = 5,
-    /// Settable: any value resets the function.
+    /// Settable: any value resets the function, which takes a tenth of a second. BARs, interrupts
+    /// and pins stay; bus mastering is off afterwards.
     Reset = 6,
     /// Bytes of BAR 0; the keys from here to `Bar0Size + 5` are for the six BARs. 0 if there is
     /// none, or it is an I/O port range.

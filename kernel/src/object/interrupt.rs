@@ -32,8 +32,9 @@ pub struct Interrupt {
     /// The core and its vector.
     core: usize,
     vector: u8,
-    /// Where the message goes.
+    /// Where the message goes, and what it is.
     route: reach::Route,
+    message: Message,
     /// What the kernel lock protects.
     pub state: Locked<InterruptState>,
 }
@@ -125,6 +126,7 @@ impl Interrupt {
             core,
             vector,
             route,
+            message,
             state: Locked::new(InterruptState::default()),
         });
         if let Some(place) = Vectors::place(core, vector) {
@@ -151,6 +153,14 @@ impl Interrupt {
         }
         let count = core::mem::take(&mut state.count);
         Ok((count > 0).then_some(count))
+    }
+
+    /// Sets what the function sends once more, after a reset.
+    pub fn program_again(&self, kernel: &Kernel) {
+        let function = self.grant.function;
+        if function.program_message(self.index, self.message) {
+            function.mask_message(self.index, self.state.get(kernel).masked);
+        }
     }
 
     /// Unbinds it: no message comes any more, and who waits is told.

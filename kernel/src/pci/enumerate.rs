@@ -21,6 +21,9 @@ const MAX_FUNCTIONS: usize = 1024;
 const BUS_BYTES: u64 = 1 << 20;
 /// What reads as the vendor where there is no function (PCI 3.0, 6.1).
 const NO_VENDOR: u16 = 0xffff;
+/// Offset of the base class (PCI 3.0, 6.2.1), and that of bridges.
+const CLASS: u16 = 0x0b;
+const BRIDGE: u8 = 0x06;
 /// The extended capability of access control services (PCI Express 5.0, 7.7.8).
 const ACS: u16 = 0x0d;
 
@@ -44,7 +47,7 @@ pub fn functions(machine: &Machine) -> Vec<Function> {
     let functions = found.iter().zip(groups);
     functions
         .map(|(found, group)| {
-            let is_bridge = found.node.behind.is_some();
+            let is_bridge = found.node.behind.is_some() || is_bridge_class(&found.config);
             Function::new(found.node.id, found.config, is_bridge, group)
         })
         .collect()
@@ -108,6 +111,13 @@ fn scan_bus(segment: u16, bus: u8, start: NonNull<u8>, found: &mut Vec<Found>) {
             }
         }
     }
+}
+
+/// Whether a function says that it is a bridge of any kind, as that to the processor and that to
+/// the old buses: what it does concerns others. Base class 06 (PCI Code and ID Assignment 1.11,
+/// 1.7).
+fn is_bridge_class(config: &ConfigSpace) -> bool {
+    config.read::<u8>(CLASS) == BRIDGE
 }
 
 fn node(id: FunctionId, header: PciHeader, config: &ConfigSpace) -> Node {

@@ -9,6 +9,7 @@
 mod create;
 mod map;
 mod pin;
+mod reset;
 mod revoke;
 mod teardown;
 
@@ -17,6 +18,7 @@ use alloc::sync::Arc;
 pub use create::CreateMemory;
 pub use map::{MapPages, UnmapPages};
 pub use pin::{PinPages, UnpinPages};
+pub use reset::ResetFunction;
 pub use revoke::Revoke;
 use spillway_abi::{Error, ExitStatus};
 pub use teardown::{Teardown, close, take_orphan};
@@ -44,6 +46,8 @@ pub enum Work {
     Pin(PinPages),
     /// Takes memory from a function.
     Unpin(UnpinPages),
+    /// Puts a function into its initial state.
+    Reset(ResetFunction),
     /// Takes a function from its owner.
     Revoke(Revoke),
 }
@@ -65,7 +69,7 @@ impl Work {
     pub fn must_finish(&self, thread: &Thread) -> bool {
         let is_other = |process: &Arc<Process>| !Arc::ptr_eq(process, &thread.process);
         match self {
-            Self::Create(_) => false,
+            Self::Create(_) | Self::Reset(_) => false,
             Self::Map(work) => is_other(work.process()),
             Self::Unmap(work) => is_other(work.process()),
             Self::Pin(_) | Self::Unpin(_) | Self::Revoke(_) | Self::Teardown(_) => true,
@@ -81,6 +85,7 @@ impl Work {
             Self::Teardown(work) => work.step(guard),
             Self::Pin(work) => work.step(guard, thread),
             Self::Unpin(work) => work.step(guard),
+            Self::Reset(work) => work.step(guard),
             Self::Revoke(work) => work.step(guard),
         }
     }

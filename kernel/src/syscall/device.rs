@@ -19,7 +19,7 @@ use crate::{
     memory::frames,
     object::{DmaSpace, Grant, Interrupt, Object, Thread},
     pci,
-    sched::work::{self, PinPages, Revoke, Work},
+    sched::work::{self, PinPages, ResetFunction, Revoke, Work},
 };
 
 /// The rights of a function's owner. It can neither be duplicated nor passed.
@@ -151,6 +151,11 @@ pub fn revoke(mut guard: Guard, caller: &Arc<Thread>, grant: Arc<Grant>) -> Outc
     }
     let work = Work::Revoke(Revoke::begin(&mut guard, grant));
     work::begin(guard, caller, work)
+}
+
+/// Resets a function, by its owner's wish.
+pub fn reset(guard: Guard, caller: &Arc<Thread>, grant: Arc<Grant>) -> Outcome {
+    work::begin(guard, caller, ResetFunction::of(grant))
 }
 
 /// A register of configuration space: 1, 2 or 4 aligned bytes. [`Error::BadArgument`] otherwise.

@@ -5,6 +5,7 @@ use spillway_abi::{
     Error, Rights,
     call::Operation,
     counters::{COUNTER_COUNT, Counter},
+    device::FunctionMeta,
     limits::{MAX_CORES, MAX_LOG_LINES, MAX_LOG_WRITE},
 };
 
@@ -103,16 +104,19 @@ impl Request<'_> {
             Operation::Read => self.read(a, b, c).into(),
             Operation::Write => self.write(a, b, c).into(),
             Operation::GetMeta => meta::get(&self.guard, &self.object, self.rights, a).into(),
-            Operation::SetMeta => {
-                let Self {
-                    mut guard,
-                    object,
-                    rights,
-                    ..
-                } = self;
-                meta::set(&mut guard, &object, rights, a, b).into()
-            }
+            Operation::SetMeta => self.set_meta(a, b),
             Operation::Share => Outcome::Done(Err(Error::BadOperation)),
+        }
+    }
+
+    /// A reset takes long; whatever else can be set is set at once.
+    fn set_meta(mut self, key: u64, value: u64) -> Outcome {
+        match (&self.object, self.need(Rights::MANAGE)) {
+            (Object::PciFunction(grant), Ok(())) if key == FunctionMeta::Reset as u64 => {
+                let grant = grant.clone();
+                device::reset(self.guard, self.thread, grant)
+            }
+            (object, _) => meta::set(&mut self.guard, object, self.rights, key, value).into(),
         }
     }
 
