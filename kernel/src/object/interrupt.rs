@@ -163,11 +163,14 @@ impl Interrupt {
         }
     }
 
-    /// Unbinds it: no message comes any more, and who waits is told.
+    /// Unbinds it: no message comes any more, and who waits is told. Once: afterwards the vector and
+    /// the way to it are somebody else's.
     pub fn kill(self: &Arc<Self>, kernel: &mut Kernel) {
+        if core::mem::replace(&mut self.state.get_mut(kernel).dead, true) {
+            return;
+        }
         self.grant.function.mask_message(self.index, true);
         reach::unroute(&self.route);
-        self.state.get_mut(kernel).dead = true;
         if let Some(place) = Vectors::place(self.core, self.vector)
             && let Some(slot) = kernel.interrupts.0.get_mut(place)
         {
