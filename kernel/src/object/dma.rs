@@ -1,10 +1,10 @@
 //! What a granted function may reach by DMA: pins of memory.
 
 use alloc::{sync::Arc, vec::Vec};
-use spillway_abi::Error;
+use spillway_abi::{Error, PAGE_SIZE};
 
 use super::{Grant, Memory, reach::Reach};
-use crate::{kernel::Kernel, sync::Locked};
+use crate::{kernel::Kernel, memory::account::Account, sync::Locked};
 
 /// The most pins of one function.
 const MAX_PINS: usize = 1000;
@@ -25,6 +25,8 @@ pub struct DmaSpace {
 pub struct DmaState {
     /// How the function is confined.
     pub reach: Reach,
+    /// What the owner was charged for the tables of that.
+    tables: u64,
     /// What it may reach. Until a pin has left this list its memory is in quarantine: the pin
     /// holds it.
     pub pins: Vec<Arc<Pin>>,
@@ -51,9 +53,12 @@ impl DmaSpace {
             return Ok(space.clone());
         }
         let account = &grant.owner.account;
-        let reach = Reach::new(grant.function.id, || account.charge_table())?;
+        let mut tables = 0;
+        let reach = Reach::new(grant.function.id, || charge_table(account, &mut tables))
+            .inspect_err(|_| account.release(tables))?;
         let state = Locked::new(DmaState {
             reach,
+            tables,
             pins: Vec::new(),
         });
         let space = Arc::new(Self {
@@ -62,6 +67,33 @@ impl DmaSpace {
         });
         grant.state.get_mut(kernel).dma = Some(space.clone());
         Ok(space)
+    }
+
+    /// Lets the function reach frames that follow each other at an I/O address. Errors of
+    /// [`Reach::map`].
+    pub fn map(
+        &self,
+        kernel: &mut Kernel,
+        io: u64,
+        physical: u64,
+        bytes: u64,
+        direction: u32,
+    ) -> Result<(), Error> {
+        let DmaState { reach, tables, .. } = self.state.get_mut(kernel);
+        let account = &self.grant.owner.account;
+        let charge = || charge_table(account, tables);
+        reach.map(io, physical, bytes, direction, charge)
+    }
+
+    /// Frees a bounded number of tables of a blocked function. Whether all are free; then the owner
+    /// no longer pays for them.
+    pub fn free_tables(&self, kernel: &mut Kernel) -> bool {
+        let DmaState { reach, tables, .. } = self.state.get_mut(kernel);
+        let is_done = reach.free_some();
+        if is_done {
+            self.grant.owner.account.release(core::mem::take(tables));
+        }
+        is_done
     }
 
     /// Bytes pinned.
@@ -106,4 +138,11 @@ impl DmaSpace {
         pin.memory.let_go(kernel, account);
         account.release(PIN_COST);
     }
+}
+
+/// Charges for a table, and remembers it.
+fn charge_table(account: &Account, tables: &mut u64) -> Result<(), Error> {
+    account.charge(PAGE_SIZE)?;
+    *tables += PAGE_SIZE;
+    Ok(())
 }

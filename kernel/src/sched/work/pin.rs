@@ -121,16 +121,14 @@ impl PinPages {
             ..
         } = self.arguments;
         let until = length.min(self.done + STEP);
-        let account = self.space.grant.owner.account.clone();
         while self.done < until {
             let (frame, bytes) = self
                 .memory
                 .run(offset + self.done, until - self.done)
                 .ok_or(Error::OutOfRange)?;
             let io = self.io_address + self.done;
-            let charge = || account.charge_table();
-            let reach = &mut self.space.state.get_mut(guard).reach;
-            reach.map(io, frame.as_u64(), bytes, direction, charge)?;
+            let space = &self.space;
+            space.map(guard, io, frame.as_u64(), bytes, direction)?;
             self.done += bytes;
         }
         Ok(())

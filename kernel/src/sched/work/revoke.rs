@@ -185,7 +185,7 @@ impl Revoke {
         }
         for _ in 0..PINS {
             if !dma.forget_any(guard) {
-                return dma.state.get_mut(guard).reach.free_some();
+                return dma.free_tables(guard);
             }
         }
         false
