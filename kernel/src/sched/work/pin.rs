@@ -19,10 +19,8 @@ const STEP: u64 = 512 * PAGE_SIZE;
 /// A pin that is not complete.
 #[derive(Debug)]
 pub struct PinPages {
-    space: Arc<DmaSpace>,
-    memory: Arc<Memory>,
+    pin: Arc<Pin>,
     arguments: PinArguments,
-    io_address: u64,
     done: u64,
 }
 
@@ -68,49 +66,36 @@ impl PinPages {
         }
         // It is on the list from the beginning, so that a revocation in between finds it.
         let space = space.clone();
-        let pin = Pin {
+        let pin = Arc::new(Pin {
             space: space.clone(),
             io_address,
             length,
-            memory: memory.clone(),
-        };
-        space.state.get_mut(guard).pins.push(Arc::new(pin));
-        Ok(Work::Pin(Self {
-            space,
             memory,
+        });
+        space.state.get_mut(guard).pins.push(pin.clone());
+        Ok(Work::Pin(Self {
+            pin,
             arguments,
-            io_address,
             done: 0,
         }))
     }
 
     pub(super) fn step(mut self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
-        if let Err(error) = self.space.grant.check(guard) {
+        // A revocation has taken the pin off the list, and does the rest.
+        if let Err(error) = self.pin.space.grant.check(guard) {
             return Progress::Done(Err(error));
         }
-        let pin = self.pin(guard);
         if let Err(error) = self.advance(guard) {
-            return undo(pin, error).step(guard);
+            return undo(self.pin, error).step(guard);
         }
         if self.done < self.arguments.length {
             return Progress::More(Work::Pin(self));
         }
-        let Some(pin) = pin else {
-            return Progress::Done(Err(Error::Gone));
-        };
-        let rights = Rights::READ;
-        match insert(guard, &thread.process, Object::Pin(pin.clone()), rights) {
+        let object = Object::Pin(self.pin.clone());
+        match insert(guard, &thread.process, object, Rights::READ) {
             Ok(handle) => Progress::Done(Ok(handle.raw().into())),
-            Err(error) => undo(Some(pin), error).step(guard),
+            Err(error) => undo(self.pin, error).step(guard),
         }
-    }
-
-    /// The entry of the list.
-    fn pin(&self, guard: &Guard) -> Option<Arc<Pin>> {
-        let pins = &self.space.state.get(guard).pins;
-        pins.iter()
-            .find(|pin| pin.io_address == self.io_address && Arc::ptr_eq(&pin.memory, &self.memory))
-            .cloned()
     }
 
     fn advance(&mut self, guard: &mut Guard) -> Result<(), Error> {
@@ -120,22 +105,22 @@ impl PinPages {
             direction,
             ..
         } = self.arguments;
+        let pin = &self.pin;
         let until = length.min(self.done + STEP);
         while self.done < until {
-            let (frame, bytes) = self
+            let (frame, bytes) = pin
                 .memory
                 .run(offset + self.done, until - self.done)
                 .ok_or(Error::OutOfRange)?;
-            let io = self.io_address + self.done;
-            let space = &self.space;
-            space.map(guard, io, frame.as_u64(), bytes, direction)?;
+            let io = pin.io_address + self.done;
+            pin.space.map(guard, io, frame.as_u64(), bytes, direction)?;
             self.done += bytes;
         }
         Ok(())
     }
 }
 
-fn undo(pin: Option<Arc<Pin>>, error: Error) -> UnpinPages {
+fn undo(pin: Arc<Pin>, error: Error) -> UnpinPages {
     UnpinPages {
         pin,
         cleared: 0,
@@ -146,7 +131,7 @@ fn undo(pin: Option<Arc<Pin>>, error: Error) -> UnpinPages {
 /// A pin that is being taken away.
 #[derive(Debug)]
 pub struct UnpinPages {
-    pin: Option<Arc<Pin>>,
+    pin: Arc<Pin>,
     cleared: u64,
     result: Result<u64, Error>,
 }
@@ -155,16 +140,14 @@ impl UnpinPages {
     /// Takes a pin away whose handle was closed.
     pub fn begin(pin: Arc<Pin>) -> Work {
         Work::Unpin(Self {
-            pin: Some(pin),
+            pin,
             cleared: 0,
             result: Ok(0),
         })
     }
 
     pub(super) fn step(mut self, guard: &mut Guard) -> Progress {
-        let Some(pin) = self.pin.clone() else {
-            return Progress::Done(self.result);
-        };
+        let pin = self.pin.clone();
         let space = pin.space.clone();
         // A revocation takes all pins away by itself.
         if space.grant.state.get(guard).revoked {
