@@ -223,6 +223,14 @@ fn check(bytes: usize, constraints: DmaConstraints) -> Result<DmaConstraints, Ha
     }
 }
 
+/// Why memory could not be had. Arguments were checked, so a bad one is an amount that no machine has.
+fn none_left(error: Error) -> HalError {
+    match error {
+        Error::BadArgument => from_kernel(Error::OutOfMemory),
+        _ => no_memory(error),
+    }
+}
+
 /// Why memory could not be had, pinned or mapped.
 fn no_memory(error: Error) -> HalError {
     let reason = match error {
@@ -306,13 +314,13 @@ impl Device for Function {
         let space = self.function.dma_space().map_err(from_kernel)?;
         let whole = |length| Window { offset: 0, length };
         let memory = if space.is_confined().map_err(from_kernel)? {
-            let memory = Memory::new(length as u64).map_err(no_memory)?;
+            let memory = Memory::new(length as u64).map_err(none_left)?;
             let window = whole(length);
             self.pinned(&memory, window, constraints, D::DIRECTION, |_| window)
         } else {
             // So much that an aligned part of it is long enough.
             let window = whole(length + alignment - PAGE_SIZE);
-            let memory = Memory::contiguous(window.length as u64).map_err(no_memory)?;
+            let memory = Memory::contiguous(window.length as u64).map_err(none_left)?;
             let any = DmaConstraints::bits(constraints.address_bits);
             self.pinned(&memory, window, any, D::DIRECTION, |address| Window {
                 offset: (address.next_multiple_of(alignment as u64) - address) as usize,

@@ -1,6 +1,7 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
 mod boot;
+mod device;
 pub mod guards;
 mod guest_suite;
 mod host;
@@ -98,16 +99,24 @@ fn linked(
     if tally.wants_kind(tally::PERF) {
         perf::run(workspace, options, tally)?;
     }
+    let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
+    let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
+    if tally.wants_kind(tally::DEVICE) {
+        device::run(workspace, options, machine, limit, tally)?;
+    }
     if tally.wants_kind(tally::GUEST) {
-        guest(options, machine, tally)?;
+        guest(options, machine, limit, tally)?;
     }
     Ok(())
 }
 
 /// The guest suite, with each number of cores, and once more under fire.
-fn guest(options: &TestOptions, machine: &Machine, tally: &mut Tally) -> Result<()> {
-    let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
-    let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
+fn guest(
+    options: &TestOptions,
+    machine: &Machine,
+    limit: Duration,
+    tally: &mut Tally,
+) -> Result<()> {
     let filter = options.filter.as_deref();
     for cores in options.cores.map_or(CORES.to_vec(), |cores| vec![cores]) {
         let machine = Machine {

@@ -8,7 +8,8 @@ pub const BOOT: &str = "boot::";
 pub const PERF: &str = "perf::";
 pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
-const KINDS: [&str; 7] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU];
+pub const DEVICE: &str = "device[";
+const KINDS: [&str; 8] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 

@@ -1,8 +1,29 @@
 //! The tests, by what they are about.
 
+mod bars;
+mod config;
+mod confined;
 mod edu;
+mod life;
+mod names;
+mod pins;
+mod trusted;
+mod unconfined;
+mod vectors;
+
+use alloc::vec::Vec;
 
 use guest_harness::harness::Test;
 
-/// All of them, the simple ones first.
-pub const ALL: &[&[Test]] = &[edu::TESTS];
+/// What holds on every machine.
+const ALWAYS: &[&[Test]] = &[names::TESTS, config::TESTS, bars::TESTS, life::TESTS];
+
+/// What holds on a machine of this kind, the simple first.
+pub fn of(mode: &str) -> Vec<&'static [Test]> {
+    let more: &[&[Test]] = match mode {
+        "iommu" => &[edu::TESTS, pins::TESTS, vectors::TESTS, confined::TESTS],
+        "trust" => &[edu::TESTS, trusted::TESTS, pins::TESTS, vectors::TESTS],
+        _ => &[unconfined::TESTS],
+    };
+    [ALWAYS, more].concat()
+}

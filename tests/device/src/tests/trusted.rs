@@ -1,0 +1,68 @@
+//! Without an IOMMU, with `dma=trust`: memory at physical addresses.
+
+use alloc::vec::Vec;
+
+use driver_sdk::{abi::device::PinArguments, prelude::*};
+use guest_harness::harness::{Outcome, check, equal, tests};
+use spillway_hal::{Both, Device, DmaConstraints};
+use spillway_native::Function;
+
+use crate::machine::{disk, whole};
+
+tests![
+    a_trusted_device_needs_contiguous_memory,
+    alignment_is_had_without_an_iommu
+];
+
+fn a_trusted_device_needs_contiguous_memory() -> Outcome {
+    let disk = disk()?;
+    let space = disk.dma_space()?;
+    check!(!space.is_confined()?);
+    let contiguous = Memory::contiguous(1 << 20)?;
+    let address = space.pin(&whole(&contiguous)?)?.io_address()?;
+    check!(address != 0 && address.is_multiple_of(4096));
+    let bits = PinArguments {
+        address_bits: 20,
+        ..whole(&contiguous)?
+    };
+    equal!(space.pin(&bits).map(drop), Err(Error::OutOfRange));
+    // Every second page of many is given back, so what fills the holes is not contiguous.
+    let mut pages = Vec::new();
+    for _ in 0..256 {
+        pages.push(Memory::new(4096)?);
+    }
+    let mut index = 0;
+    pages.retain(|_| {
+        index += 1;
+        index % 2 == 0
+    });
+    let scattered = Memory::new(256 * 4096)?;
+    let whole = whole(&scattered)?;
+    match space.pin(&whole) {
+        Err(Error::OutOfRange) => {}
+        // It happened to be contiguous after all.
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let first = PinArguments {
+        length: 4096,
+        ..whole
+    };
+    drop(space.pin(&first)?);
+    Ok(())
+}
+
+fn alignment_is_had_without_an_iommu() -> Outcome {
+    let function = Function::new(disk()?)?;
+    for shift in [12, 16, 21] {
+        let constraints = DmaConstraints {
+            address_bits: 64,
+            alignment: 1 << shift,
+        };
+        let buffer = function.allocate::<Both>(5000, constraints)?;
+        equal!(buffer.len(), 8192);
+        equal!(buffer.io_address(0).as_u64() % (1 << shift), 0);
+        equal!(buffer.load::<u64>(8184), 0);
+    }
+    Ok(())
+}

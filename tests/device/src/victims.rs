@@ -1,0 +1,90 @@
+//! Programs that own a device and come to grief.
+
+use core::time::Duration;
+
+use driver_sdk::{abi::device::Caching, prelude::*};
+use guest_harness::{child::Shared, harness::Outcome};
+
+use crate::machine::{DISK, devices, disk, whole};
+
+/// What a victim ends with that did not get where it should.
+const FAILED: i32 = 99;
+
+/// Plays the part; returns the exit code.
+pub fn play(kind: &str, argument: &str) -> i32 {
+    match act(kind, argument) {
+        Ok(code) => code,
+        Err(failure) => {
+            println!("{kind}: {failure:?}");
+            FAILED
+        }
+    }
+}
+
+fn act(kind: &str, argument: &str) -> Outcome<i32> {
+    match kind {
+        "opener" => Ok(devices().open(argument).map_or_else(|e| e as i32, |_| 0)),
+        "table-writer" => touch(argument.parse()?, true),
+        "table-reader" => touch(argument.parse()?, false),
+        "late-reader" => read_after(|disk| Ok(disk.revoke()?)),
+        "late-closer" => read_after(|disk| {
+            drop(disk);
+            Ok(())
+        }),
+        "owner" => own(argument),
+        _ => Err("no such victim".into()),
+    }
+}
+
+/// Reads or writes a page of the disk's BAR.
+fn touch(offset: usize, write: bool) -> Outcome<i32> {
+    let disk = disk()?;
+    let bar = disk.bar(0, Caching::Uncached)?;
+    let mapping = bar.map(Rights::READ | Rights::WRITE)?;
+    // SAFETY: the tests ask for offsets inside of the BAR. If the page is not writable this ends
+    // the process, which is what the test is about.
+    unsafe {
+        let at = mapping.as_ptr().add(offset).cast::<u32>();
+        let value = at.read_volatile();
+        if write {
+            at.write_volatile(value);
+        }
+    }
+    Ok(0)
+}
+
+/// Reads a register of a device that was given back.
+fn read_after(end: impl FnOnce(PciFunction) -> Outcome) -> Outcome<i32> {
+    let disk = disk()?;
+    let bar = disk.bar(0, Caching::Uncached)?;
+    let mapping = bar.map(Rights::READ | Rights::WRITE)?;
+    // SAFETY: the register is there.
+    unsafe { mapping.as_ptr().cast::<u32>().read_volatile() };
+    end(disk)?;
+    // SAFETY: nothing is mapped there any more: the access ends the process.
+    unsafe { mapping.as_ptr().cast::<u32>().read_volatile() };
+    Ok(0)
+}
+
+/// Owns a device with everything that belongs to it until somebody ends the process.
+fn own(name: &str) -> Outcome<i32> {
+    let shared = Shared::given();
+    let function = devices().open(name)?;
+    let bar = function.bar(0, Caching::Uncached)?;
+    let registers = bar.map(Rights::READ | Rights::WRITE)?;
+    let memory = Memory::new(1 << 20)?;
+    if name == DISK
+        && let Ok(space) = function.dma_space()
+    {
+        let pin = space.pin(&whole(&memory)?)?;
+        let interrupt = function.interrupt(0, 0)?;
+        function.set_bus_master(true)?;
+        core::mem::forget((pin, interrupt));
+    }
+    shared.set(0, 1);
+    loop {
+        // SAFETY: the register is there.
+        unsafe { registers.as_ptr().cast::<u32>().read_volatile() };
+        thread::sleep(Duration::from_micros(10));
+    }
+}

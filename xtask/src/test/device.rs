@@ -1,0 +1,149 @@
+//! The tests of granted devices: on a machine with an IOMMU, on one without, and on one without
+//! where devices are trusted.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{guest_suite, tally::Tally};
+use crate::{
+    cli::TestOptions, guest::Guest, qemu::Machine, session::Session, workspace::Workspace,
+};
+
+/// The program, which is told first what machine it runs on.
+const PROGRAM: &str = "device-tests";
+/// Bytes of the disk.
+const DISK: u64 = 16 << 20;
+/// Cores of the machines.
+const CORES: u32 = 2;
+/// How many teaching devices there are. Each that was owned stays blocked: it cannot be reset.
+const EDUS: usize = 10;
+
+/// A machine that the tests run on.
+struct Variant {
+    /// As it appears in the names of tests.
+    kind: &'static str,
+    /// What the program is told.
+    mode: &'static str,
+    iommu: bool,
+    kernel: &'static [&'static str],
+    edu: &'static str,
+}
+
+const VARIANTS: [Variant; 3] = [
+    Variant {
+        kind: "device[IOMMU]",
+        mode: "iommu",
+        iommu: true,
+        kernel: &[],
+        edu: "edu",
+    },
+    Variant {
+        kind: "device[dma=trust]",
+        mode: "trust",
+        iommu: false,
+        kernel: &["dma=trust"],
+        // Where memory lies cannot be chosen there.
+        edu: "edu,dma_mask=0xffffffffffffffff",
+    },
+    Variant {
+        kind: "device[no IOMMU]",
+        mode: "none",
+        iommu: false,
+        kernel: &[],
+        edu: "edu",
+    },
+];
+
+/// Boots every variant that the filter wants.
+pub fn run(
+    workspace: &Workspace,
+    options: &TestOptions,
+    machine: &Machine,
+    limit: Duration,
+    tally: &mut Tally,
+) -> Result<()> {
+    let manifest = Path::new("manifests/device-test.toml");
+    let disk = tempfile::NamedTempFile::new().context("the disk image cannot be made")?;
+    disk.as_file().set_len(DISK)?;
+    for variant in VARIANTS {
+        if !tally.wants_within(variant.kind) {
+            continue;
+        }
+        let mut session = Session::new(workspace, &options.machine, manifest)?;
+        let mut arguments = vec![variant.mode.to_string()];
+        arguments.extend(guest_suite::arguments(
+            options.filter.as_deref(),
+            options.soak,
+        ));
+        session
+            .recipe
+            .change_arguments(PROGRAM, |own| own.clone_from(&arguments));
+        session
+            .recipe
+            .rename(&format!("device-test-{}", variant.mode));
+        let files = session.recipe.make()?;
+        let machine = variant.machine(machine, files.image, disk.path());
+        guest_suite::run(variant.kind, &machine, limit, tally)?;
+    }
+    missing(workspace, options, machine, limit, tally)
+}
+
+impl Variant {
+    fn machine(&self, plain: &Machine, image: std::path::PathBuf, disk: &Path) -> Machine {
+        let mut machine = Machine {
+            cores: CORES,
+            iommu: self.iommu,
+            disk: Some(disk.into()),
+            image: Some(image),
+            ..plain.clone()
+        };
+        machine
+            .append
+            .extend(self.kernel.iter().map(|word| word.to_string()));
+        let port = "pcie-root-port,id=port0,bus=pcie.0,chassis=1";
+        for device in [port].into_iter().chain([self.edu; EDUS]) {
+            machine.extra.extend(["-device".into(), device.into()]);
+        }
+        machine
+    }
+}
+
+/// A process whose device is not there is not started, and the log says why.
+fn missing(
+    workspace: &Workspace,
+    options: &TestOptions,
+    machine: &Machine,
+    limit: Duration,
+    tally: &mut Tally,
+) -> Result<()> {
+    const NAME: &str = "device[none]::a_missing_device_is_told";
+    const LINE: &str = "init: cannot start device-tests: cannot grant `edu`: `id:1234:11e8` is not in this machine";
+    if !tally.wants(NAME) {
+        return Ok(());
+    }
+    let manifest = Path::new("manifests/device-test.toml");
+    let session = Session::new(workspace, &options.machine, manifest)?;
+    let image = session.recipe.make()?.image;
+    let machine = Machine {
+        image: Some(image),
+        ..machine.clone()
+    };
+    let mut is_told = false;
+    let report = Guest::start(&machine)?.watch(Some(limit), |line| {
+        is_told |= line.contains(LINE);
+        Ok(())
+    })?;
+    let failed = report.ending == crate::guest::Ending::Failure;
+    let result = if is_told && failed {
+        Ok(())
+    } else {
+        Err(format!(
+            "the machine {}:\n{}",
+            report.ending,
+            report.evidence()
+        ))
+    };
+    tally.note(NAME, result);
+    Ok(())
+}
