@@ -4,6 +4,7 @@ use alloc::{collections::BTreeSet, format, string::String};
 use spillway_abi::{
     PAGE_SIZE,
     limits::{MAX_HANDLES, MAX_MEMORY, MAX_PRIORITY, MAX_THREADS},
+    object::is_process_name,
     startup,
 };
 use spillway_kernel_core::pci::name::Selector;
@@ -59,7 +60,7 @@ impl Manifest {
 
 impl Process {
     fn check(&self) -> Result<(), Invalid> {
-        check_name("a process", &self.name, MAX_NAME)?;
+        check_process_name(&self.name)?;
         check_name("a program", &self.program, MAX_MODULE_NAME)?;
         self.check_limits()?;
         self.check_arguments()?;
@@ -149,6 +150,16 @@ pub(crate) fn check_name(what: &str, name: &str, most: usize) -> Result<(), Inva
     })
 }
 
+/// The kernel's rule, and room for a zero behind it.
+fn check_process_name(name: &str) -> Result<(), Invalid> {
+    let fits = name.len() <= MAX_NAME && is_process_name(name.as_bytes());
+    require(fits, || {
+        format!(
+            "{name:?} cannot be the name of a process: use 1 to {MAX_NAME} lower-case letters, digits, `-`, `_` and `.`"
+        )
+    })
+}
+
 fn require(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Invalid> {
     if holds {
         Ok(())
@@ -181,7 +192,10 @@ mod tests {
         assert_eq!(refusal(|p| p.name = "n".repeat(MAX_NAME)), "accepted");
         assert!(refusal(|p| p.name = "n".repeat(MAX_NAME + 1)).contains("1 to 31"));
         assert!(refusal(|p| p.name = "".into()).contains("name of a process"));
-        assert!(refusal(|p| p.name = "two words".into()).contains("letters"));
+        for name in ["two words", "Hello", "grün", "a\n", "a]"] {
+            assert!(refusal(|p| p.name = name.into()).contains("lower-case letters"));
+        }
+        assert_eq!(refusal(|p| p.name = "a-1_b.c".into()), "accepted");
         assert_eq!(
             refusal(|p| p.program = "n".repeat(MAX_MODULE_NAME)),
             "accepted"

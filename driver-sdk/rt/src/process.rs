@@ -11,7 +11,7 @@ use spillway_abi::{
     ABI_VERSION, Error, Handle, PAGE_SIZE, Rights,
     layout::{MAP_END, USER_START},
     limits::{DEFAULT_PRIORITY, Limits},
-    object::{PROCESS_NAME_LENGTH, ProcessArguments, ThreadArguments},
+    object::{PROCESS_NAME_LENGTH, ProcessArguments, ThreadArguments, is_process_name},
     startup::{self, MAX_STARTUP, StartupError},
 };
 use spillway_elf::{ElfError, LoadPlan, Rules, Segment};
@@ -37,7 +37,7 @@ pub enum SpawnError {
     Program(ElfError),
     /// Names, handles and arguments do not fit into a startup block.
     Startup(StartupError),
-    /// The name has more than [`PROCESS_NAME_LENGTH`] bytes.
+    /// The name is none that the kernel accepts.
     Name,
     /// The kernel refused; the text says what.
     Kernel(&'static str, Error),
@@ -56,7 +56,7 @@ impl fmt::Display for SpawnError {
             Self::Name => {
                 write!(
                     f,
-                    "the name has more than {PROCESS_NAME_LENGTH} bytes: use a shorter one"
+                    "a process cannot have this name: use 1 to {PROCESS_NAME_LENGTH} lower-case letters, digits, `-`, `_` and `.`"
                 )
             }
             Self::Kernel(what, error) => write!(f, "cannot {what}: {error}"),
@@ -348,6 +348,9 @@ impl<'a> Command<'a> {
 }
 
 fn padded(name: &str) -> Option<[u8; PROCESS_NAME_LENGTH]> {
+    if !is_process_name(name.as_bytes()) {
+        return None;
+    }
     let mut bytes = [0; PROCESS_NAME_LENGTH];
     bytes
         .get_mut(..name.len())?

@@ -167,8 +167,7 @@ pub struct ThreadArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ProcessArguments {
-    /// For people: the log, panics, lists. Lower-case letters, digits, `-`, `_` and `.`, so that it
-    /// cannot pass for a level of the log; padded with zeros.
+    /// For people: the log, panics, lists. See [`is_process_name`]; padded with zeros.
     pub name: [u8; PROCESS_NAME_LENGTH],
     /// At most those of the creator.
     pub limits: Limits,
@@ -183,9 +182,49 @@ pub struct ProcessArguments {
 /// Bytes in a process's name.
 pub const PROCESS_NAME_LENGTH: usize = 32;
 
+/// Whether a process can be called this: 1 to [`PROCESS_NAME_LENGTH`] lower-case letters, digits,
+/// `-`, `_` and `.`. So no name breaks a line of the log, or passes for one of the log's levels.
+pub const fn is_process_name(name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < name.len() {
+        if !matches!(name[at], b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.') {
+            return false;
+        }
+        at += 1;
+    }
+    0 < at && at <= PROCESS_NAME_LENGTH
+}
+
 const _: () = {
     assert!(size_of::<ThreadArguments>() == 56);
     assert!(core::mem::offset_of!(ThreadArguments, affinity) == 48);
     assert!(size_of::<ProcessArguments>() == PROCESS_NAME_LENGTH + size_of::<Limits>() + 16);
     assert!(Fault::COUNT < 256);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+
+    #[test]
+    fn names_of_processes_are_plain() {
+        for name in ["a", "init", "az-09_.x", &"n".repeat(32)] {
+            assert!(is_process_name(name.as_bytes()), "{name:?}");
+        }
+        for name in [
+            "",
+            "A",
+            "two words",
+            "a]",
+            "a:",
+            "a\n",
+            "a\0",
+            "\u{1b}",
+            "gr\u{fc}n",
+            &"n".repeat(33),
+        ] {
+            assert!(!is_process_name(name.as_bytes()), "{name:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights, layout,
     limits::MAX_PRIORITY,
-    object::{CreateKind, MEMORY_CONTIGUOUS, ProcessArguments, ThreadArguments},
+    object::{CreateKind, MEMORY_CONTIGUOUS, ProcessArguments, ThreadArguments, is_process_name},
 };
 
 use super::{Outcome, handles::insert};
@@ -133,10 +133,7 @@ fn create_process(
         || arguments.reserved != 0
         || arguments.max_priority > MAX_PRIORITY
         || affinity & kernel.sched.online() == 0
-        || name.is_empty()
-        || !name
-            .iter()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+        || !is_process_name(name)
     {
         return Err(Error::BadArgument);
     }
