@@ -13,11 +13,14 @@
 
 extern crate alloc;
 
+pub mod aml;
 pub mod deadlines;
 pub mod frames;
 pub mod handles;
 pub mod holders;
 pub mod iommu;
+pub mod list;
+pub mod log_text;
 pub mod options;
 pub mod pci;
 pub mod queue;

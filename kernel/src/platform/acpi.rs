@@ -11,10 +11,10 @@ use acpi::{
 };
 use spillway_abi::limits::MAX_CORES;
 use spillway_bootinfo::BootInfo;
+use spillway_kernel_core::list::List;
 
 use super::{
     apic,
-    list::List,
     tables::{Tables, read},
 };
 

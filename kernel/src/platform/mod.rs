@@ -11,13 +11,11 @@
 //! 6. [`smp::start_cores`]; each core calls [`apic::init_ap`].
 
 pub mod acpi;
-pub mod aml;
 pub mod apic;
 pub mod backtrace;
 pub mod clock;
 pub mod io;
 pub mod legacy;
-pub mod list;
 pub mod log;
 pub mod panic;
 pub mod power;

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use spillway_kernel_core::aml;
 use spin::Once;
 use x86_64::{
     VirtAddr,
@@ -11,7 +12,6 @@ use x86_64::{
 
 use super::{
     acpi::{Machine, PowerPorts},
-    aml,
     clock::spin_ns,
     io::Port,
     serial,

@@ -8,6 +8,7 @@ use spillway_abi::{
     device::FunctionMeta,
     limits::{MAX_CORES, MAX_LOG_LINES, MAX_LOG_WRITE},
 };
+use spillway_kernel_core::log_text;
 
 use super::{Arguments, Outcome, SystemCall, create, device, handle, meta};
 use crate::{
@@ -244,29 +245,11 @@ fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error>
     let text = &mut buffer[..length as usize];
     UserRange::new(address, length)?.read(user_copy::uninitialised(text))?;
     // A line takes long on a slow port, so one call writes a few at most.
-    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    let end = ends
-        .map(|(at, _)| at + 1)
-        .nth(MAX_LOG_LINES - 1)
-        .unwrap_or(text.len());
-    let (text, length) = (&text[..end], end as u64);
-    // What is not UTF-8 is shown as such.
+    let taken = log_text::first_lines(text, MAX_LOG_LINES);
     let mut shown = [0; 3 * MAX_LOG_WRITE as usize];
-    let mut end = 0;
-    for chunk in text.utf8_chunks() {
-        let replacement = if chunk.invalid().is_empty() {
-            ""
-        } else {
-            "\u{fffd}"
-        };
-        for part in [chunk.valid(), replacement] {
-            shown[end..end + part.len()].copy_from_slice(part.as_bytes());
-            end += part.len();
-        }
-    }
-    let shown = core::str::from_utf8(&shown[..end]).unwrap_or_default();
+    let shown = log_text::printable(&text[..taken], &mut shown);
     log::write_program_line(process.name(), shown);
-    Ok(length)
+    Ok(taken as u64)
 }
 
 fn counter_bytes(process: Option<&Process>, thread: &Thread) -> [u8; COUNTER_COUNT * 8] {

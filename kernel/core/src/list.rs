@@ -42,3 +42,28 @@ impl<T, const N: usize> Deref for List<T, N> {
         &self.items[..self.length]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_vector_that_ends(values: Vec<u16>) {
+            let mut list = List::<u16, 8>::new();
+            for (index, &value) in values.iter().enumerate() {
+                prop_assert_eq!(list.push(value), index < 8);
+                prop_assert_eq!(&list[..], &values[..(index + 1).min(8)]);
+            }
+        }
+    }
+
+    #[test]
+    fn one_without_room_takes_nothing() {
+        let mut list = List::<u8, 0>::default();
+        assert!(!list.push(1));
+        assert!(list.is_empty());
+    }
+}
