@@ -9,7 +9,7 @@ use core::{
 use driver_sdk::{
     abi::{
         limits::Limits,
-        object::{ThreadArguments, ThreadMeta},
+        object::{ProcessMeta, ThreadArguments, ThreadMeta},
     },
     prelude::*,
     rt::syscall,
@@ -35,9 +35,11 @@ fn ending_what_has_ended_changes_nothing() -> Outcome {
     leaves_nothing(|| {
         let child = Victim::new("exit").argument(3).spawn()?;
         equal!(end_of(&child)?.status, ExitStatus::Exited(3));
+        equal!(child.meta(ProcessMeta::MemoryUsed), Ok(0));
         equal!(child.kill(0), Ok(()));
         equal!(child.kill(1), Ok(()));
         equal!(end_of(&child)?.status, ExitStatus::Exited(3));
+        equal!(child.meta(ProcessMeta::MemoryUsed), Ok(0));
         // The same for one that never had a thread, which is taken apart by who ends it.
         let child = idle_process(own_process(), Limits::DEFAULT)?;
         for code in [1, 2] {

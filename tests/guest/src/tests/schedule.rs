@@ -25,6 +25,7 @@ tests![
     yield_goes_round,
     equal_threads_share_a_core,
     equal_threads_share_a_core_that_is_often_interrupted,
+    equal_threads_take_turns_with_nobody_else_about,
     a_child_may_not_use_more_than_it_was_given,
     ; 2 cores:
     a_thread_moves_when_its_affinity_does,
@@ -246,6 +247,32 @@ fn equal_threads_share_a_core() -> Outcome {
 /// otherwise it would starve its equals.
 fn equal_threads_share_a_core_that_is_often_interrupted() -> Outcome {
     alone_on_core_0(12, || shared_fairly(Duration::from_nanos(TIME_SLICE / 5)))
+}
+
+/// Two threads that answer each other on one core without ever giving it up, while everybody else
+/// waits for their end: nothing but the end of a slice makes room.
+fn equal_threads_take_turns_with_nobody_else_about() -> Outcome {
+    const ROUNDS: u64 = 5;
+    let ball = Arc::new(AtomicU64::new(0));
+    let player = |side: u64| {
+        let ball = ball.clone();
+        on_core_0().priority(8).spawn(move || {
+            let deadline = Instant::now() + PATIENCE / 4;
+            for round in 0..ROUNDS {
+                while ball.load(Ordering::Relaxed) != 2 * round + side {
+                    if Instant::now() >= deadline {
+                        return;
+                    }
+                }
+                ball.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let (one, two) = (player(0)?, player(1)?);
+    one.join();
+    two.join();
+    equal!(ball.load(Ordering::Relaxed), 2 * ROUNDS);
+    Ok(())
 }
 
 fn a_child_may_not_use_more_than_it_was_given() -> Outcome {
