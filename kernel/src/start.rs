@@ -101,7 +101,7 @@ extern "C" fn main(boot: &'static BootInfo, entry_tsc: u64) -> ! {
     legacy::mask_all(&machine);
     apic::init_bsp(&clock::calibrate(&machine));
     start_first_core();
-    pci::init(&machine);
+    pci::init(&machine, boot);
     iommu::init(boot);
     let cores = 1 + start_other_cores(&machine, boot, &options);
     time_page::init(cores);

@@ -41,8 +41,8 @@ pub struct Pin {
     pub io_address: u64,
     /// Bytes.
     pub length: u64,
-    /// Keeps the pages.
-    pub memory: Arc<Memory>,
+    /// Keeps the pages, until the function can no longer reach them.
+    pub memory: Locked<Option<Arc<Memory>>>,
 }
 
 impl DmaSpace {
@@ -135,7 +135,9 @@ impl DmaSpace {
 
     fn let_go(&self, kernel: &mut Kernel, pin: &Pin) {
         let account = &self.grant.owner.account;
-        pin.memory.let_go(kernel, account);
+        if let Some(memory) = pin.memory.get_mut(kernel).take() {
+            memory.let_go(kernel, account);
+        }
         account.release(PIN_COST);
     }
 }

@@ -52,9 +52,7 @@ impl Grant {
             State::Blocked => return Err(Error::DeviceFailed),
             State::Bridge => return Err(Error::Refused),
         }
-        if pci::group_is_taken(kernel, function, owner.id) {
-            return Err(Error::Busy);
-        }
+        pci::check_group(kernel, function, owner.id)?;
         let grants = &mut owner.state.get_mut(kernel).grants;
         grants.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         let grant = Arc::new(Self {
@@ -77,6 +75,12 @@ impl Grant {
         }
     }
 
+    /// Whether it has been taken back completely.
+    pub fn is_over(&self, kernel: &Kernel) -> bool {
+        let grants = &self.owner.state.get(kernel).grants;
+        !grants.iter().any(|other| core::ptr::eq(&**other, self))
+    }
+
     /// The registers of a BAR. [`Error::NotFound`], [`Error::Refused`] as for
     /// [`Function::bar_pages`]; [`Error::Busy`] if it was asked for with another caching.
     pub fn bar(
@@ -97,7 +101,7 @@ impl Grant {
                 Err(Error::Busy)
             };
         }
-        let protected = self.function.messages.protected(index);
+        let protected = self.function.messages.protected(pages);
         let start = PhysAddr::new(pages.start);
         let memory = Arc::new(Memory::registers(start, pages.size, caching, protected));
         self.state.get_mut(kernel).bars[index] = Some(memory.clone());

@@ -77,7 +77,13 @@ impl Reach {
         alignment: u64,
     ) -> Result<u64, Error> {
         match self {
-            Self::Confined(domain) => domain.addresses.allocate(length, alignment, address_bits),
+            Self::Confined(domain) => {
+                let found = domain.addresses.allocate(length, alignment, address_bits);
+                found.map_err(|error| match error {
+                    Error::AddressInUse => Error::OutOfRange,
+                    other => other,
+                })
+            }
             Self::Trusted => {
                 let (start, bytes) = memory.run(offset, length).ok_or(Error::OutOfRange)?;
                 let start = start.as_u64();

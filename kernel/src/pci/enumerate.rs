@@ -24,8 +24,15 @@ const NO_VENDOR: u16 = 0xffff;
 /// Offset of the base class (PCI 3.0, 6.2.1), and that of bridges.
 const CLASS: u16 = 0x0b;
 const BRIDGE: u8 = 0x06;
-/// The extended capability of access control services (PCI Express 5.0, 7.7.8).
+/// Header type: 0 is an endpoint; the upper bit says that there are more functions.
+const HEADER_TYPE: u16 = 0x0e;
+const MULTIFUNCTION: u8 = 0x80;
+/// The extended capability of access control services (PCI Express 5.0, 7.7.8): what there is at
+/// 4, what is on at 6. Source validation, request and completion redirection and upstream
+/// forwarding together send everything up to the IOMMU.
 const ACS: u16 = 0x0d;
+const ACS_CONTROL: u16 = 6;
+const ACS_ALL: u16 = 0b1_1101;
 
 /// A function as it was found.
 struct Found {
@@ -47,8 +54,9 @@ pub fn functions(machine: &Machine) -> Vec<Function> {
     let functions = found.iter().zip(groups);
     functions
         .map(|(found, group)| {
-            let is_bridge = found.node.behind.is_some() || is_bridge_class(&found.config);
-            Function::new(found.node.id, found.config, is_bridge, group)
+            let is_endpoint = found.config.read::<u8>(HEADER_TYPE) & !MULTIFUNCTION == 0
+                && !is_bridge_class(&found.config);
+            Function::new(found.node.id, found.config, is_endpoint, group)
         })
         .collect()
 }
@@ -130,28 +138,39 @@ fn node(id: FunctionId, header: PciHeader, config: &ConfigSpace) -> Node {
         }),
         _ => None,
     };
+    // A reset of an endpoint would switch it off again, so only bridges and ports count.
+    let has_acs = behind.is_some() && switch_on_acs(config);
     Node {
         id,
         behind,
-        has_acs: has_extended_capability(config, ACS),
+        has_acs,
     }
 }
 
-/// Looks for an extended capability (PCI Express 5.0, 7.6.3), in a bounded number of steps.
-fn has_extended_capability(config: &ConfigSpace, wanted: u16) -> bool {
+/// Switches access control services on. Whether all that are needed are on then.
+fn switch_on_acs(config: &ConfigSpace) -> bool {
+    let Some(at) = extended_capability(config, ACS) else {
+        return false;
+    };
+    config.write(at + ACS_CONTROL, ACS_ALL);
+    config.read::<u16>(at + ACS_CONTROL) & ACS_ALL == ACS_ALL
+}
+
+/// Where an extended capability is (PCI Express 5.0, 7.6.3); looks a bounded number of times.
+fn extended_capability(config: &ConfigSpace, wanted: u16) -> Option<u16> {
     let mut offset = 0x100;
     for _ in 0..1024 {
         let header: u32 = config.read(offset);
         if header == 0 || header == u32::MAX {
-            return false;
+            return None;
         }
         if header as u16 == wanted {
-            return true;
+            return Some(offset);
         }
         offset = (header >> 20) as u16 & 0xffc;
         if offset < 0x100 {
-            return false;
+            return None;
         }
     }
-    false
+    None
 }

@@ -17,8 +17,6 @@ use crate::{kernel::Kernel, sync::Locked};
 
 /// Base address registers of a function.
 pub const BARS: usize = 6;
-/// The end of physical addresses (Intel SDM vol. 3, 4.1.4: at most 52 bits).
-const MAX_PHYSICAL: u64 = 1 << 52;
 
 /// Capability identifiers (PCI Code and ID Assignment 1.11, section 2).
 const POWER: u8 = 0x01;
@@ -81,7 +79,7 @@ pub enum State {
 
 impl Function {
     /// Reads what a function is. Its BARs are probed, so nobody may be using it.
-    pub fn new(id: FunctionId, config: ConfigSpace, is_bridge: bool, group: u16) -> Self {
+    pub fn new(id: FunctionId, config: ConfigSpace, is_endpoint: bool, group: u16) -> Self {
         let mut function = Self {
             id,
             vendor: config.read(0),
@@ -92,15 +90,16 @@ impl Function {
             bars: [None; BARS],
             messages: Messages::None,
             reset: ResetMethod::None,
-            state: Locked::new(if is_bridge {
-                State::Bridge
-            } else {
+            state: Locked::new(if is_endpoint {
                 State::Free
+            } else {
+                State::Bridge
             }),
         };
-        if !is_bridge {
+        if is_endpoint {
             function.read_bars();
             function.read_capabilities();
+            function.disable_messages();
         }
         function
     }
@@ -145,8 +144,8 @@ impl Function {
         let size = header::bar_size(low_mask, high_mask, kind)?;
         let start = u64::from(low & !0xf) | u64::from(high) << 32;
         let end = start.checked_add(size)?;
-        let can_be = start != 0 && start.is_multiple_of(size) && end <= MAX_PHYSICAL;
-        can_be.then_some(MemoryBar { start, size })
+        let can_be = start != 0 && start.is_multiple_of(size);
+        (can_be && super::may_be_registers(start, end)).then_some(MemoryBar { start, size })
     }
 
     fn read_capabilities(&mut self) {

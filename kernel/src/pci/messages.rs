@@ -61,10 +61,6 @@ const MSIX_ENTRIES: u16 = 0x7ff;
 pub struct MsiX {
     /// Offset of the capability.
     at: u16,
-    /// Which BAR has the table.
-    bar: usize,
-    /// Bytes into the BAR.
-    offset: u64,
     /// Physical address.
     start: u64,
     entries: u16,
@@ -106,8 +102,6 @@ impl Messages {
         match bars.get(bar).copied().flatten() {
             Some(range) if offset + bytes <= range.size => Self::MsiX(MsiX {
                 at,
-                bar,
-                offset,
                 start: range.start + offset,
                 entries,
                 table: Once::new(),
@@ -126,15 +120,18 @@ impl Messages {
         }
     }
 
-    /// The bytes of a BAR, whole pages, that its owner must not write.
-    pub fn protected(&self, bar: usize) -> Option<core::ops::Range<u64>> {
-        match self {
-            Self::MsiX(msix) if msix.bar == bar => {
-                let end = msix.offset + u64::from(msix.entries) * ENTRY_WORDS as u64 * 4;
-                Some(msix.offset / PAGE_SIZE * PAGE_SIZE..end.next_multiple_of(PAGE_SIZE))
-            }
-            _ => None,
-        }
+    /// The bytes of some pages of registers that their owner must not write: whole pages, counted
+    /// from the first.
+    pub fn protected(&self, pages: MemoryBar) -> Option<core::ops::Range<u64>> {
+        let Self::MsiX(msix) = self else {
+            return None;
+        };
+        let end = msix.start + u64::from(msix.entries) * ENTRY_WORDS as u64 * 4;
+        let from = (msix.start / PAGE_SIZE * PAGE_SIZE).max(pages.start);
+        let to = end
+            .next_multiple_of(PAGE_SIZE)
+            .min(pages.start + pages.size);
+        (from < to).then(|| from - pages.start..to - pages.start)
     }
 }
 
@@ -143,7 +140,18 @@ impl MsiX {
         if self.table.get().is_none() {
             let bytes = usize::from(self.entries) * ENTRY_WORDS * 4;
             let start = map_device(self.start, bytes as u64)?;
-            self.table.call_once(|| Table(start.cast()));
+            let table = self.table.call_once(|| Table(start.cast()));
+            // What an earlier user left there must not come to life.
+            for entry in 0..usize::from(self.entries) {
+                // SAFETY: inside the table, which was just mapped.
+                unsafe {
+                    table
+                        .0
+                        .as_ptr()
+                        .add(entry * ENTRY_WORDS + 3)
+                        .write_volatile(MASKED)
+                };
+            }
         }
         let table = self.table.get()?;
         // SAFETY: inside the table, which was checked against the BAR.

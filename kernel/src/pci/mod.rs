@@ -10,6 +10,9 @@ pub mod messages;
 pub mod reset;
 
 use alloc::vec::Vec;
+use raw_cpuid::CpuId;
+use spillway_abi::Error;
+use spillway_bootinfo::BootInfo;
 use spillway_kernel_core::pci::{FunctionId, name::Selector};
 use spin::Once;
 
@@ -19,13 +22,36 @@ use crate::{kernel::Kernel, platform::acpi::Machine};
 
 static FUNCTIONS: Once<Vec<Function>> = Once::new();
 
+/// What the firmware says of physical memory.
+static BOOT: Once<&'static BootInfo> = Once::new();
+
+/// Where interrupt controllers, timers and IOMMUs of PCs are: no function's registers are believed
+/// to be here (Intel SDM vol. 3, 11.4.1; ICH9 datasheet, 9.4).
+const PLATFORM: core::ops::Range<u64> = 0xfec0_0000..0x1_0000_0000;
+
 /// Finds the functions. Once, at boot.
-pub fn init(machine: &Machine) {
+pub fn init(machine: &Machine, boot: &'static BootInfo) {
+    BOOT.call_once(|| boot);
     let functions = FUNCTIONS.call_once(|| enumerate::functions(machine));
     log::info!("{} PCI functions", functions.len());
     for function in functions {
         log::debug!("PCI {function}");
     }
+}
+
+/// Whether a function's registers can be at these physical addresses. What a BAR says is not
+/// believed where there is RAM or anything else that the firmware names, where the platform has its
+/// own registers, or beyond what the processor can address.
+fn may_be_registers(start: u64, end: u64) -> bool {
+    let overlaps = |from: u64, to: u64| start < to && from < end;
+    let bits = CpuId::new().get_processor_capacity_feature_info();
+    let limit = 1u64 << bits.map_or(36, |info| info.physical_address_bits().min(52));
+    let known = BOOT.get().map_or(&[][..], |boot| boot.regions());
+    end <= limit
+        && !overlaps(PLATFORM.start, PLATFORM.end)
+        && !known
+            .iter()
+            .any(|region| overlaps(region.start, region.end))
 }
 
 /// All functions, by address.
@@ -51,17 +77,22 @@ pub fn find(selector: Selector) -> Option<&'static Function> {
     }
 }
 
-/// Whether another function of the same isolation group belongs to somebody else than `owner`, or
-/// is on its way back.
-pub fn group_is_taken(kernel: &Kernel, function: &Function, owner: u64) -> bool {
-    functions()
+/// Whether a process can have a function beside the others of its isolation group.
+/// [`Error::Busy`] if one of them belongs to somebody else or is on its way back,
+/// [`Error::DeviceFailed`] if one could not be reset.
+pub fn check_group(kernel: &Kernel, function: &Function, owner: u64) -> Result<(), Error> {
+    let group = functions()
         .iter()
-        .filter(|other| other.group == function.group && other.id != function.id)
-        .any(|other| match other.state.get(kernel) {
-            State::Free | State::Bridge => false,
-            State::Owned(by) => *by != owner,
-            State::Revoking | State::Blocked => true,
-        })
+        .filter(|other| other.group == function.group);
+    for other in group.filter(|other| other.id != function.id) {
+        match other.state.get(kernel) {
+            State::Free | State::Bridge => {}
+            State::Owned(by) if *by == owner => {}
+            State::Owned(_) | State::Revoking => return Err(Error::Busy),
+            State::Blocked => return Err(Error::DeviceFailed),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a function is a bridge between PCI buses, from its header type (PCI Local Bus

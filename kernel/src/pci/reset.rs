@@ -19,13 +19,20 @@ const NO_SOFT_RESET: u16 = 1 << 3;
 /// 6.6.2).
 pub const RESET_TIME: u64 = 100_000_000;
 
+/// How long a function may take from D3 to D0, in nanoseconds (PCI Power Management 1.2, 5.6.1).
+pub const POWER_UP_TIME: u64 = 10_000_000;
+
+/// How long a function may take to answer after its reset, in nanoseconds: NVMe controllers need
+/// up to a second (PCI Express 5.0, 2.3.1 and 6.6.1).
+pub const ANSWER_TIME: u64 = 3_000_000_000;
+
 /// How a function is reset: the best way that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetMethod {
     /// Not at all.
     None,
-    /// Function level reset, by the capability at this offset.
-    FunctionLevel(u16),
+    /// Function level reset, by the capability at this offset; and what device control was.
+    FunctionLevel(u16, u16),
     /// To D3 and back, by the capability at this offset.
     PowerState(u16),
 }
@@ -34,7 +41,7 @@ impl ResetMethod {
     pub(super) fn express(config: &ConfigSpace, offset: u16) -> Self {
         match config.read::<u32>(offset + DEVICE_CAPABILITIES) & HAS_RESET {
             0 => Self::None,
-            _ => Self::FunctionLevel(offset),
+            _ => Self::FunctionLevel(offset, config.read(offset + DEVICE_CONTROL)),
         }
     }
 
@@ -48,7 +55,7 @@ impl ResetMethod {
     /// The better of two ways.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
-            (Self::FunctionLevel(_), _) | (_, Self::None) => self,
+            (Self::FunctionLevel(..), _) | (_, Self::None) => self,
             _ => other,
         }
     }
@@ -59,7 +66,7 @@ impl Function {
     pub fn begin_reset(&self) -> bool {
         match self.reset {
             ResetMethod::None => return false,
-            ResetMethod::FunctionLevel(at) => {
+            ResetMethod::FunctionLevel(at, _) => {
                 let control: u16 = self.config.read(at + DEVICE_CONTROL);
                 self.config
                     .write(at + DEVICE_CONTROL, control | BEGIN_RESET);
@@ -72,18 +79,27 @@ impl Function {
         true
     }
 
-    /// Ends a reset and puts back what the firmware had assigned. False if the function does not
-    /// answer.
-    pub fn end_reset(&self) -> bool {
+    /// Goes on with a reset after [`RESET_TIME`]: [`POWER_UP_TIME`] later the function may answer.
+    pub fn power_up(&self) {
         if let ResetMethod::PowerState(at) = self.reset {
             let control: u16 = self.config.read(at + POWER_CONTROL);
             self.config
                 .write(at + POWER_CONTROL, control & !POWER_STATE);
         }
+    }
+
+    /// Ends a reset and puts back what the firmware had assigned. False if the function does not
+    /// answer yet: its vendor reads as all ones, or as 1 while it wants to be asked again.
+    pub fn end_reset(&self) -> bool {
         if self.config.read::<u16>(0) != self.vendor {
             return false;
         }
         self.restore_bars();
+        if let ResetMethod::FunctionLevel(at, control) = self.reset {
+            // The largest payload, above all: with the one after a reset, larger ones are errors.
+            self.config
+                .write(at + DEVICE_CONTROL, control & !BEGIN_RESET);
+        }
         true
     }
 

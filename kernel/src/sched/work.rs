@@ -72,7 +72,9 @@ impl Work {
             Self::Create(_) | Self::Reset(_) => false,
             Self::Map(work) => is_other(work.process()),
             Self::Unmap(work) => is_other(work.process()),
-            Self::Pin(_) | Self::Unpin(_) | Self::Revoke(_) | Self::Teardown(_) => true,
+            // The teardown takes the owner's functions back from the beginning, and all pins.
+            Self::Pin(_) | Self::Unpin(_) | Self::Revoke(_) => false,
+            Self::Teardown(_) => true,
         }
     }
 

@@ -144,13 +144,15 @@ fn prepare_pin(
     PinPages::begin(guard, space, memory, arguments)
 }
 
-/// Takes a function back, by its owner's wish.
+/// Takes a function back, by its owner's wish. When this is done, so is the revocation, whoever
+/// began it.
 pub fn revoke(mut guard: Guard, caller: &Arc<Thread>, grant: Arc<Grant>) -> Outcome {
-    if grant.state.get(&guard).revoked {
-        return Outcome::Done(Ok(0));
-    }
-    let work = Work::Revoke(Revoke::begin(&mut guard, grant));
-    work::begin(guard, caller, work)
+    let work = if grant.state.get(&guard).revoked {
+        Revoke::follow(grant)
+    } else {
+        Revoke::begin(&mut guard, grant)
+    };
+    work::begin(guard, caller, Work::Revoke(work))
 }
 
 /// Resets a function, by its owner's wish.

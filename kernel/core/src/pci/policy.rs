@@ -1,6 +1,7 @@
 //! What the owner of a function may write into its configuration space.
 //!
-//! Little: what decides which addresses the function answers to, where its interrupts go, whether
+//! Little: what decides whether and at which addresses the function answers (with decoding off the
+//! kernel could not mask its interrupts), where its interrupts go, whether
 //! it masters the bus and in which power state it is stays the kernel's. An allow list, so that
 //! what nobody thought of is refused. Register offsets: PCI Local Bus Specification 3.0, 6.1.
 
@@ -30,7 +31,7 @@ pub fn may_write(offset: u16, width: u8, value: u32, command: u16) -> bool {
     match (offset, width) {
         (COMMAND, 2) => {
             let changes = value as u16 ^ command;
-            changes & !(COMMAND_MEMORY | COMMAND_ERRORS) == 0
+            changes & !COMMAND_ERRORS == 0
         }
         (STATUS, 2) | (CACHE_LINE_SIZE | LATENCY_TIMER, 1) => true,
         _ => false,
@@ -54,9 +55,9 @@ mod tests {
         }
 
         #[test]
-        fn bus_mastering_and_lines_stay_as_they_are(value: u16, command: u16) {
+        fn decoding_bus_mastering_and_lines_stay_as_they_are(value: u16, command: u16) {
             if may_write(COMMAND, 2, value.into(), command) {
-                let kept = COMMAND_BUS_MASTER | COMMAND_NO_LINES | 1;
+                let kept = COMMAND_MEMORY | COMMAND_BUS_MASTER | COMMAND_NO_LINES | 1;
                 prop_assert_eq!(value & kept, command & kept);
             }
         }

@@ -10,6 +10,7 @@ use super::{Progress, Work};
 use crate::{
     kernel::Guard,
     object::{DmaSpace, Memory, Object, Pin, Thread, dma::PIN_COST},
+    sync::Locked,
     syscall::insert,
 };
 
@@ -20,6 +21,7 @@ const STEP: u64 = 512 * PAGE_SIZE;
 #[derive(Debug)]
 pub struct PinPages {
     pin: Arc<Pin>,
+    memory: Arc<Memory>,
     arguments: PinArguments,
     done: u64,
 }
@@ -65,23 +67,24 @@ impl PinPages {
             return Err(error);
         }
         // It is on the list from the beginning, so that a revocation in between finds it.
-        let space = space.clone();
-        let pin = Arc::new(Pin {
+        let memory_of_pin = Locked::new(Some(memory.clone()));
+        let pin = Pin {
             space: space.clone(),
             io_address,
             length,
-            memory,
-        });
+            memory: memory_of_pin,
+        };
+        let pin = Arc::new(pin);
         space.state.get_mut(guard).pins.push(pin.clone());
         Ok(Work::Pin(Self {
             pin,
+            memory,
             arguments,
             done: 0,
         }))
     }
 
     pub(super) fn step(mut self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
-        // A revocation has taken the pin off the list, and does the rest.
         if let Err(error) = self.pin.space.grant.check(guard) {
             return Progress::Done(Err(error));
         }
@@ -105,15 +108,15 @@ impl PinPages {
             direction,
             ..
         } = self.arguments;
-        let pin = &self.pin;
         let until = length.min(self.done + STEP);
+        let space = self.pin.space.clone();
         while self.done < until {
-            let (frame, bytes) = pin
+            let (frame, bytes) = self
                 .memory
                 .run(offset + self.done, until - self.done)
                 .ok_or(Error::OutOfRange)?;
-            let io = pin.io_address + self.done;
-            pin.space.map(guard, io, frame.as_u64(), bytes, direction)?;
+            let io = self.pin.io_address + self.done;
+            space.map(guard, io, frame.as_u64(), bytes, direction)?;
             self.done += bytes;
         }
         Ok(())
@@ -124,6 +127,7 @@ fn undo(pin: Arc<Pin>, error: Error) -> UnpinPages {
     UnpinPages {
         pin,
         cleared: 0,
+        failed: false,
         result: Err(error),
     }
 }
@@ -133,6 +137,7 @@ fn undo(pin: Arc<Pin>, error: Error) -> UnpinPages {
 pub struct UnpinPages {
     pin: Arc<Pin>,
     cleared: u64,
+    failed: bool,
     result: Result<u64, Error>,
 }
 
@@ -142,6 +147,7 @@ impl UnpinPages {
         Work::Unpin(Self {
             pin,
             cleared: 0,
+            failed: false,
             result: Ok(0),
         })
     }
@@ -157,11 +163,18 @@ impl UnpinPages {
         let reach = &mut space.state.get_mut(guard).reach;
         let unmapped = reach.unmap(pin.io_address + self.cleared, bytes);
         self.cleared += bytes;
+        self.failed |= unmapped.is_err();
         if self.cleared < pin.length {
             return Progress::More(Work::Unpin(self));
         }
         // Whatever goes wrong, the pin stays on the list, and its memory in quarantine.
-        if let Err(error) = unmapped.and_then(|()| reach.flush()) {
+        let failed = self.failed;
+        let whole = if failed {
+            Err(Error::DeviceFailed)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = whole.and_then(|()| reach.flush()) {
             log::error!(
                 "{}: memory cannot be unpinned: {error}",
                 space.grant.function.id

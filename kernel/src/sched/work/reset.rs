@@ -7,47 +7,71 @@ use alloc::sync::Arc;
 use spillway_abi::Error;
 
 use super::{Progress, Work};
-use crate::{kernel::Guard, object::Grant, pci::reset::RESET_TIME, platform::clock};
+use crate::{
+    kernel::Guard,
+    object::Grant,
+    pci::reset::{ANSWER_TIME, POWER_UP_TIME, RESET_TIME},
+    platform::clock,
+};
 
 /// A reset.
 #[derive(Debug)]
 pub struct ResetFunction {
     grant: Arc<Grant>,
-    /// When it is over, in nanoseconds, once it has begun.
-    until: Option<u64>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Begin,
+    /// Until this time, in nanoseconds, the function must be left alone.
+    Settle(u64),
+    /// It must answer before this time, in nanoseconds.
+    Answer(u64),
 }
 
 impl ResetFunction {
     /// A reset that has not begun.
     pub fn of(grant: Arc<Grant>) -> Work {
-        Work::Reset(Self { grant, until: None })
+        Work::Reset(Self {
+            grant,
+            stage: Stage::Begin,
+        })
     }
 
-    /// Begins it, or ends it when its time has come. [`Error::Gone`] if the function is taken back
-    /// meanwhile, [`Error::DeviceFailed`] if it cannot be reset or does not answer afterwards.
+    /// Does the next part of it. [`Error::Gone`] if the function is taken back meanwhile,
+    /// [`Error::DeviceFailed`] if it cannot be reset or does not answer afterwards.
     pub(super) fn step(mut self, guard: &mut Guard) -> Progress {
         if let Err(error) = self.grant.check(guard) {
             return Progress::Done(Err(error));
         }
         let function = self.grant.function;
         let now = clock::now_ns();
-        let until = match self.until {
-            Some(until) => until,
-            None => {
+        let until = match self.stage {
+            Stage::Begin => {
                 function.set_bus_master(false);
                 if !function.begin_reset() {
                     return Progress::Done(Err(Error::DeviceFailed));
                 }
-                *self.until.insert(now + RESET_TIME)
+                self.stage = Stage::Settle(now + RESET_TIME);
+                now + RESET_TIME
             }
+            Stage::Settle(until) if now < until => until,
+            Stage::Settle(_) => {
+                function.power_up();
+                self.stage = Stage::Answer(now + ANSWER_TIME);
+                now + POWER_UP_TIME
+            }
+            Stage::Answer(_) if function.end_reset() => return self.finish(guard),
+            Stage::Answer(until) if now < until => now + POWER_UP_TIME,
+            Stage::Answer(_) => return Progress::Done(Err(Error::DeviceFailed)),
         };
-        if now < until {
-            return Progress::Sleep(Work::Reset(self), until);
-        }
-        if !function.end_reset() {
-            return Progress::Done(Err(Error::DeviceFailed));
-        }
-        function.set_memory_decoding(true);
+        Progress::Sleep(Work::Reset(self), until)
+    }
+
+    /// Puts back what the owner had.
+    fn finish(self, guard: &mut Guard) -> Progress {
+        self.grant.function.set_memory_decoding(true);
         for interrupt in self.grant.state.get(guard).interrupts.clone() {
             interrupt.program_again(guard);
         }

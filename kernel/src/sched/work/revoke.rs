@@ -14,12 +14,17 @@ use super::{Progress, UnmapPages, Work};
 use crate::{
     kernel::Guard,
     object::Grant,
-    pci::{State, reset::RESET_TIME},
+    pci::{
+        State,
+        reset::{ANSWER_TIME, POWER_UP_TIME, RESET_TIME},
+    },
     platform::clock,
 };
 
 /// Pins let go of per step.
 const PINS: usize = 16;
+/// How long something else may take between two looks at it, in nanoseconds.
+const PAUSE: u64 = 1_000_000;
 
 /// A revocation.
 #[derive(Debug)]
@@ -37,7 +42,11 @@ enum Stage {
     Reset,
     /// Until this time, in nanoseconds, the function must be left alone.
     Settle(u64),
+    /// It must answer before this time, in nanoseconds.
+    Answer(u64),
     Unpin(End),
+    /// Another thread takes the function back: wait until it has.
+    Follow,
 }
 
 /// How a function is left.
@@ -63,6 +72,14 @@ pub enum Revoked {
 }
 
 impl Revoke {
+    /// Waits until another thread has taken the function back.
+    pub fn follow(grant: Arc<Grant>) -> Self {
+        Self {
+            grant,
+            stage: Stage::Follow,
+        }
+    }
+
     /// Begins the end of a grant: nothing new comes from it any more.
     pub fn begin(guard: &mut Guard, grant: Arc<Grant>) -> Self {
         grant.state.get_mut(guard).revoked = true;
@@ -85,7 +102,13 @@ impl Revoke {
     /// Does a bounded part.
     pub fn advance(mut self, guard: &mut Guard) -> Revoked {
         self.stage = match self.stage {
-            Stage::Registers => self.next_mapping(guard),
+            Stage::Follow if self.grant.is_over(guard) => return Revoked::Done,
+            Stage::Follow => return self.later(Stage::Follow, clock::now_ns() + PAUSE),
+            Stage::Registers => match self.next_mapping(guard) {
+                Some(stage) => stage,
+                // It is being mapped or unmapped by another thread, which must get to run.
+                None => return self.later(Stage::Registers, clock::now_ns() + PAUSE),
+            },
             Stage::Unmap(work) => match work.step(guard) {
                 Progress::More(Work::Unmap(rest)) => Stage::Unmap(rest),
                 _ => Stage::Registers,
@@ -99,11 +122,19 @@ impl Revoke {
             }
             Stage::Reset => Stage::Unpin(self.cut_off(guard, false)),
             Stage::Settle(until) if clock::now_ns() < until => {
-                self.stage = Stage::Settle(until);
-                return Revoked::Later(self, until);
+                return self.later(Stage::Settle(until), until);
             }
             Stage::Settle(_) => {
+                self.grant.function.power_up();
+                let now = clock::now_ns();
+                return self.later(Stage::Answer(now + ANSWER_TIME), now + POWER_UP_TIME);
+            }
+            Stage::Answer(until) => {
                 let answered = self.grant.function.end_reset();
+                let now = clock::now_ns();
+                if !answered && now < until {
+                    return self.later(Stage::Answer(until), now + POWER_UP_TIME);
+                }
                 Stage::Unpin(self.cut_off(guard, answered))
             }
             Stage::Unpin(end) => {
@@ -117,18 +148,20 @@ impl Revoke {
         Revoked::More(self)
     }
 
+    fn later(mut self, stage: Stage, until: u64) -> Revoked {
+        self.stage = stage;
+        Revoked::Later(self, until)
+    }
+
     /// The owner's next mapping of the function's registers, or the next stage. Only the owner can
-    /// have any. If the owner is ending, its address space is nobody's any more.
-    fn next_mapping(&self, guard: &mut Guard) -> Stage {
-        let Grant {
-            function,
-            owner,
-            state,
-        } = &*self.grant;
+    /// have any. If the owner is ending, its address space is nobody's any more: every core has left
+    /// it. `None` if another thread is at that mapping.
+    fn next_mapping(&self, guard: &mut Guard) -> Option<Stage> {
+        let Grant { owner, state, .. } = &*self.grant;
         let bars = &mut state.get_mut(guard).bars;
         bars.iter().flatten().for_each(|memory| memory.revoke());
         if owner.is_ending() {
-            return Stage::Quiet;
+            return Some(Stage::Quiet);
         }
         let bars = state.get(guard).bars.clone();
         let regions = owner.space.regions.get(guard);
@@ -138,13 +171,11 @@ impl Revoke {
                 .any(|memory| Arc::ptr_eq(memory, &region.value.memory))
         });
         let Some((start, length)) = found.map(|region| (region.start, region.length)) else {
-            return Stage::Quiet;
+            return Some(Stage::Quiet);
         };
-        log::debug!("{}: unmapping registers at {start:#x}", function.id);
         match UnmapPages::begin(guard, owner, start, length) {
-            Ok(Work::Unmap(work)) => Stage::Unmap(work),
-            // It is being mapped or unmapped by another thread: look again.
-            _ => Stage::Registers,
+            Ok(Work::Unmap(work)) => Some(Stage::Unmap(work)),
+            _ => None,
         }
     }
 
