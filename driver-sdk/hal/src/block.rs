@@ -223,8 +223,9 @@ pub trait BlockDriver {
 
     /// Takes the device back from whatever state it is in. Once this returns, with or without an
     /// error, the device reaches no memory of any request, and each queue that was open gives back
-    /// what it had in flight as `Aborted` by its next [`reap`](BlockDriverQueue::reap), and accepts
-    /// nothing more. New queues can be opened if this succeeded.
+    /// what it had in flight as `Aborted` by its next [`reap`](BlockDriverQueue::reap). What is
+    /// submitted to it before that may be accepted, and is given back by the same call; afterwards it
+    /// accepts nothing. New queues can be opened if this succeeded.
     ///
     /// # Errors
     ///
