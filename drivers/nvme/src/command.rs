@@ -42,10 +42,10 @@ const INTERRUPTS: u64 = 2;
 const FUA: u32 = 30;
 
 /// Word 0: opcode in bits 07:00 of dword 0, PRPs (PSDT, bits 15:14 = 00b), the command identifier
-/// in bits 31:16; the namespace in dword 1.
+/// in bits 31:16, where `identity` has it with nothing below; the namespace in dword 1.
 #[inline(always)]
-fn word0(opcode: u8, identifier: u16, namespace: u32) -> u64 {
-    u64::from(opcode) | u64::from(identifier) << 16 | u64::from(namespace) << 32
+fn word0(opcode: u8, identity: u32, namespace: u32) -> u64 {
+    u64::from(opcode) | u64::from(identity) | u64::from(namespace) << 32
 }
 
 /// Read or write: the starting LBA in dwords 10 and 11, the zero-based count in bits 15:00 of
@@ -53,7 +53,7 @@ fn word0(opcode: u8, identifier: u16, namespace: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn transfer(
     opcode: u8,
-    identifier: u16,
+    identity: u32,
     namespace: u32,
     (prp1, prp2): (u64, u64),
     lba: u64,
@@ -61,14 +61,14 @@ pub(crate) fn transfer(
     fua: bool,
 ) -> Entry {
     let dword12 = blocks.wrapping_sub(1) | u64::from(fua) << FUA;
-    let word0 = word0(opcode, identifier, namespace);
+    let word0 = word0(opcode, identity, namespace);
     [word0, 0, 0, prp1, prp2, lba, dword12, 0]
 }
 
 /// Flush (Base 2.0, 7.1).
-pub(crate) fn flush(identifier: u16, namespace: u32) -> Entry {
+pub(crate) fn flush(identity: u32, namespace: u32) -> Entry {
     [
-        word0(opcode::FLUSH, identifier, namespace),
+        word0(opcode::FLUSH, identity, namespace),
         0,
         0,
         0,
@@ -164,7 +164,7 @@ impl AdminCommand {
 
     /// The entry.
     pub(crate) fn entry(self, identifier: u16) -> Entry {
-        let word0 = word0(self.opcode, identifier, self.namespace);
+        let word0 = word0(self.opcode, u32::from(identifier) << 16, self.namespace);
         [word0, 0, 0, self.prp1, 0, self.word5, 0, 0]
     }
 }
@@ -175,7 +175,15 @@ mod tests {
 
     #[test]
     fn fields_are_where_the_specification_has_them() {
-        let entry = transfer(opcode::READ, 0xabcd, 7, (1, 2), 0x1_0000_0005, 16, true);
+        let entry = transfer(
+            opcode::READ,
+            0xabcd_0000,
+            7,
+            (1, 2),
+            0x1_0000_0005,
+            16,
+            true,
+        );
         assert_eq!(entry[0], 0x0000_0007_abcd_0002);
         assert_eq!((entry[3], entry[4]), (1, 2));
         assert_eq!(entry[5], 0x1_0000_0005);

@@ -375,11 +375,11 @@ fn find_namespaces<D: Device>(
     Ok(namespaces)
 }
 
-/// Slots 0 to `depth` in one list, the others in another, each with its index as identifier.
+/// Slots 0 to `depth` in one list, the others in another, each with its index as its last identifier.
 fn idle_slots(depth: u16, slots: u16) -> Box<[Slot]> {
     let slot = |index: u16| Slot {
         tag: 0,
-        identifier: u32::from(index) | IDLE,
+        identity: u32::from(index) << 16 | IDLE,
         link: if index + 1 == depth || index + 1 == slots {
             NONE
         } else {

@@ -18,22 +18,27 @@ use crate::ring::Memory;
 use crate::shared::{Core, Epoch};
 use crate::split::Group;
 
-/// The end of a list of slots, and of [`Slot::link`]'s other meaning: not a part of anything.
+/// The end of a list of slots.
 pub(crate) const NONE: u16 = u16::MAX;
-/// Added to the identifier of a slot that has no command in flight.
-pub(crate) const IDLE: u32 = 0x1_0000;
+
+/// In the low half of [`Slot::identity`]: no command is in flight.
+pub(crate) const IDLE: u32 = 1;
+/// In flight as a part of a request that takes several commands.
+pub(crate) const PART: u32 = 1 | 2;
+/// Completed, but the request that the slot stands for has further parts in flight.
+pub(crate) const DONE: u32 = 1 | 4;
 
 /// One command, as the driver remembers it.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
     /// The tag of the request.
     pub(crate) tag: u64,
-    /// The identifier under which the command is in flight; with [`IDLE`], that of the next one. Its
-    /// low bits are the slot's index, the rest counts its uses, so a completion that comes twice
-    /// is found out even when the slot has been used again.
-    pub(crate) identifier: u32,
-    /// In flight: the slot that stands for the request of which this command is a part, or
-    /// [`NONE`]. Idle: the next idle slot.
+    /// The command's identifier in the upper half. Its low bits are the slot's index, the rest counts
+    /// the uses of the slot, so that a completion that comes twice is found out even when the slot
+    /// is in use again. In the lower half zero for a whole request in flight, else one of the
+    /// constants above. All of them are odd, and where bit 0 is, a completion has its phase.
+    pub(crate) identity: u32,
+    /// Idle: the next idle slot. A part: the slot that stands for the request.
     pub(crate) link: u16,
     /// In flight: when it was submitted, in ticks of the watch.
     pub(crate) tick: u16,
@@ -47,15 +52,63 @@ pub(crate) struct Ring<D: Device> {
     head_doorbell: Doorbell,
     /// Entries of either ring, a power of two, less one.
     pub(crate) mask: u32,
+    /// What makes the identity of an idle slot that of its next command. The ring is longer than
+    /// there are slots, so the identifier FFFFh, which the specification reserves (3.3.3.1), never
+    /// comes up.
+    pub(crate) next_use: u32,
     /// Where the next command goes, and how far the device was told.
     pub(crate) tail: u32,
     rung: u32,
-    /// Where the next completion is expected, how far the device was told, and in which phase.
-    head: u32,
+    pub(crate) cursor: Cursor,
+    /// How far the device was told that completions were taken.
     acknowledged: u32,
-    phase: u16,
-    /// The queue's identifier in the upper half, as completions carry it.
-    queue: u32,
+}
+
+/// Where the next completion is expected, and what it has, where it has it: the phase tag of this
+/// lap in [`PHASE`], and the queue's identifier.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    pub(crate) head: u32,
+    expected: u64,
+}
+
+/// The phase tag in the upper half of a completion.
+const PHASE: u64 = 1 << 48;
+
+/// Why a walk over the completion queue stops.
+pub(crate) enum Stop {
+    /// There is no completion.
+    Empty,
+    /// The end of the ring.
+    Lap,
+    /// A completion that is not the success of a whole request.
+    Other(u64),
+}
+
+impl Cursor {
+    /// The upper half of the next completion: submission queue head and identifier, command
+    /// identifier, phase and status (Base 2.0, 3.3.3.2). One load, so that it is of one piece. It
+    /// comes as the difference from what is expected.
+    #[inline(always)]
+    fn look<D: Device>(&mut self, memory: &Memory<D>, mask: u32) -> Result<u64, Stop> {
+        if self.head > mask {
+            return Err(Stop::Lap);
+        }
+        let offset = self.head as usize * COMPLETION_BYTES + 8;
+        let entry = memory.completions.load_acquire::<u64>(offset);
+        let difference = entry ^ self.expected;
+        if difference & PHASE != 0 {
+            return Err(Stop::Empty);
+        }
+        self.head += 1;
+        Ok(difference)
+    }
+
+    /// Goes on at the start of the ring, in the other phase.
+    fn next_lap(&mut self) {
+        self.head = 0;
+        self.expected ^= PHASE;
+    }
 }
 
 impl<D: Device> Ring<D> {
@@ -67,12 +120,14 @@ impl<D: Device> Ring<D> {
             tail_doorbell,
             head_doorbell,
             mask: entries - 1,
+            next_use: (entries << 16).wrapping_sub(IDLE),
             tail: 0,
             rung: 0,
-            head: 0,
+            cursor: Cursor {
+                head: 0,
+                expected: PHASE | u64::from(queue) << 16,
+            },
             acknowledged: 0,
-            phase: 1,
-            queue: u32::from(queue) << 16,
         }
     }
 
@@ -93,46 +148,43 @@ impl<D: Device> Ring<D> {
         }
     }
 
-    /// The upper half of the next completion: submission queue head and identifier, command
-    /// identifier, phase and status (Base 2.0, 3.3.3.2). One load, so that it is of one piece.
-    #[inline(always)]
+    /// Takes the next completion, see [`Cursor::look`].
     pub(crate) fn next(&mut self) -> Option<u64> {
-        let offset = self.head as usize * COMPLETION_BYTES + 8;
-        let entry = self.memory.completions.load_acquire::<u64>(offset);
-        if ((entry >> 48) as u16 ^ self.phase) & 1 != 0 {
-            return None;
+        match self.cursor.look(&self.memory, self.mask) {
+            Err(Stop::Lap) => {
+                self.cursor.next_lap();
+                self.next()
+            }
+            difference => difference.ok(),
         }
-        self.head = (self.head + 1) & self.mask;
-        if self.head == 0 {
-            self.phase ^= 1;
-        }
-        Some(entry)
     }
 
     /// Where the next completion is expected.
     pub(crate) fn head(&self) -> u32 {
-        self.head
+        self.cursor.head & self.mask
     }
 
     /// Whether there is a completion.
-    pub(crate) fn has_next(&self) -> bool {
-        let offset = self.head as usize * COMPLETION_BYTES + 8;
-        let entry = self.memory.completions.load_acquire::<u64>(offset);
-        ((entry >> 48) as u16 ^ self.phase) & 1 == 0
+    pub(crate) fn has_next(&mut self) -> bool {
+        let cursor = self.cursor;
+        let has_next = self.next().is_some();
+        self.cursor = cursor;
+        has_next
     }
 
-    /// Whether a completion is of this queue and its submission queue head inside the ring.
+    /// Whether a completion is of this queue, with a submission queue head inside the ring.
     #[inline(always)]
-    pub(crate) fn owns(&self, entry: u64) -> bool {
-        entry as u32 ^ self.queue <= self.mask
+    pub(crate) fn owns(&self, difference: u64) -> bool {
+        difference as u32 <= self.mask
     }
 
     /// Tells the device which completions may be overwritten.
     #[inline(always)]
     pub(crate) fn acknowledge(&mut self) {
-        if self.head != self.acknowledged {
-            self.acknowledged = self.head;
-            self.registers.write(self.head_doorbell, self.head);
+        let head = self.head();
+        if head != self.acknowledged {
+            self.acknowledged = head;
+            self.registers.write(self.head_doorbell, head);
         }
     }
 }
@@ -167,46 +219,39 @@ pub struct Queue<D: Device> {
 }
 
 impl<D: Device> BlockDriverQueue for Queue<D> {
-    #[inline]
+    #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         let namespace = &self.namespace;
-        // One segment on one page or two: PRP entries 1 and 2 suffice, no list is needed.
+        // One segment inside of one page: PRP entry 1 is all.
         if let &[Segment { address, bytes }] = request.segments
-            && let (first, last) = (
-                address.0,
-                address.0.wrapping_add(bytes.into()).wrapping_sub(1),
-            )
-            && (last >> 12).wrapping_sub(first >> 12) <= 1
-            && first & 3 == 0
+            && let offset = address.0 & 0xfff
+            && offset + u64::from(bytes) <= 4096
+            && offset & 3 == 0
             && bytes != 0
             && request.operation != Operation::Flush
             && request.namespace == namespace.id
             && let Some(end) = request.lba.checked_add(request.blocks)
             && end.0 <= namespace.capacity.0
             && request.blocks.0 << namespace.block_size.shift() == u64::from(bytes)
-            && self.core.is_running(self.epoch)
             && let Some(slot) = self.slots.get_mut(usize::from(self.idle))
         {
-            let identifier = slot.identifier as u16;
-            self.idle = slot.link;
-            slot.tag = request.tag;
-            slot.identifier = identifier.into();
-            slot.link = NONE;
-            slot.tick = self.tick;
-            let second = last & !0xfff;
-            let prps = (first, if second > first { second } else { 0 });
             let opcode = match request.operation {
                 Operation::Read => opcode::READ,
                 _ => opcode::WRITE,
             };
+            self.idle = slot.link;
+            slot.identity = slot.identity.wrapping_add(self.ring.next_use);
+            slot.tag = request.tag;
+            slot.tick = self.tick;
             let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-            let fua = request.flags.fua;
-            self.ring
-                .push(transfer(opcode, identifier, id, prps, lba, blocks, fua));
+            let (prps, fua) = ((address.0, 0), request.flags.fua);
+            let entry = transfer(opcode, slot.identity, id, prps, lba, blocks, fua);
+            self.ring.push(entry);
             self.in_flight += 1;
             return Ok(());
         }
-        self.submit_other(request)
+        // A copy, so that the compiler keeps the original in registers.
+        self.submit_other(&{ *request })
     }
 
     #[inline]
@@ -220,22 +265,34 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
     #[inline]
     fn reap(&mut self, mut completed: impl FnMut(u64, Result<(), DriverError>)) -> usize {
         let mut count = 0;
-        while let Some(entry) = self.ring.next() {
-            let identifier = (entry >> 32) as u16;
-            let index = identifier & self.ring.mask as u16;
-            if let Some(slot) = self.slots.get_mut(usize::from(index))
-                && slot.identifier == u32::from(identifier)
-                && slot.link == NONE
-                && (entry >> 49) == 0
-                && self.ring.owns(entry)
-            {
-                slot.identifier = next_use(identifier, self.ring.mask);
-                slot.link = self.idle;
-                self.idle = index;
-                count += 1;
-                completed(slot.tag, Ok(()));
-            } else if !self.reap_other(entry, &mut count, &mut completed) {
-                break;
+        loop {
+            // Kept in registers, as the compiler must assume that the device writes anywhere.
+            let (mut cursor, mut idle) = (self.ring.cursor, self.idle);
+            let (mask, slots, memory) = (self.ring.mask, &mut *self.slots, &*self.ring.memory);
+            let stop = loop {
+                let difference = match cursor.look(memory, mask) {
+                    Ok(difference) => difference,
+                    Err(stop) => break stop,
+                };
+                // Status and phase, of which a success leaves nothing, go below the identifier.
+                let identity = ((difference >> 32) as u32).rotate_left(16);
+                let index = (difference >> 32) as u32 & mask;
+                match slots.get_mut(index as usize) {
+                    Some(slot) if slot.identity == identity && difference as u32 <= mask => {
+                        slot.identity = identity | IDLE;
+                        slot.link = idle;
+                        idle = index as u16;
+                        count += 1;
+                        completed(slot.tag, Ok(()));
+                    }
+                    _ => break Stop::Other(difference),
+                }
+            };
+            (self.ring.cursor, self.idle) = (cursor, idle);
+            match stop {
+                Stop::Lap => self.ring.cursor.next_lap(),
+                Stop::Other(entry) if self.reap_other(entry, &mut count, &mut completed) => {}
+                Stop::Other(_) | Stop::Empty => break,
             }
         }
         if self.core.is_running(self.epoch) {
@@ -264,11 +321,4 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
     fn in_flight(&self) -> usize {
         self.in_flight as usize
     }
-}
-
-/// The identifier of a slot's next command, idle. The mask is that of the ring, which is longer
-/// than there are slots, so FFFFh, which the specification reserves (3.3.3.1), never comes up.
-#[inline(always)]
-pub(crate) fn next_use(identifier: u16, mask: u32) -> u32 {
-    u32::from(identifier.wrapping_add(mask as u16 + 1)) | IDLE
 }

@@ -6,11 +6,8 @@
 
 use spillway_hal::{Clock, Device, DriverError, DriverErrorKind, HalErrorKind, Interrupt};
 
-use crate::queue::{IDLE, NONE, Queue, next_use};
+use crate::queue::{DONE, IDLE, NONE, PART, Queue, Slot};
 use crate::status::StatusField;
-
-/// A slot whose command has completed, but not yet the request that it stands for.
-const COMPLETED: u32 = 0x2_0000;
 
 /// Ticks after which a command is late.
 const LATE: u16 = 8;
@@ -46,28 +43,26 @@ impl Watch {
 }
 
 impl<D: Device> Queue<D> {
-    /// Handles any completion; false if it was not one, and the device is halted.
+    /// Handles any completion, as [`Cursor::look`](crate::queue::Cursor) returned it; false if it was not one, and the device is halted.
     #[inline(never)]
     pub(crate) fn reap_other(
         &mut self,
-        entry: u64,
+        difference: u64,
         count: &mut u32,
         completed: Completed<'_>,
     ) -> bool {
-        if !self.ring.owns(entry) {
-            return self.violation(
-                "a completion of another queue, or with a head outside of it",
-                entry,
-            );
+        if !self.ring.owns(difference) {
+            let reason = "a completion of another queue, or with a head outside of it";
+            return self.violation(reason, difference);
         }
-        let identifier = (entry >> 32) as u16;
-        let index = identifier & self.ring.mask as u16;
+        let identity = (difference >> 16) as u32 & 0xffff_0000;
+        let index = (difference >> 32) as u16 & self.ring.mask as u16;
         let slot = match self.slots.get(usize::from(index)) {
-            Some(slot) if slot.identifier == u32::from(identifier) => *slot,
-            _ => return self.violation("a completion for no command in flight", entry),
+            Some(slot) if slot.identity == identity || slot.identity == identity | PART => *slot,
+            _ => return self.violation("a completion for no command in flight", difference),
         };
-        let status = StatusField::from_entry(entry);
-        if slot.link == NONE {
+        let status = StatusField::from_entry(difference);
+        if slot.identity == identity {
             self.release(index);
             *count += 1;
             completed(slot.tag, status.result());
@@ -80,7 +75,7 @@ impl<D: Device> Queue<D> {
         }
         let group = *group;
         if index == slot.link {
-            self.slots[usize::from(index)].identifier |= COMPLETED;
+            self.slots[usize::from(index)].identity = identity | DONE;
         } else {
             self.release(index);
             self.extra -= 1;
@@ -100,13 +95,13 @@ impl<D: Device> Queue<D> {
             false => &mut self.spare,
         };
         let slot = &mut self.slots[usize::from(index)];
-        slot.identifier = next_use(slot.identifier as u16, self.ring.mask);
+        slot.identity = slot.identity & 0xffff_0000 | IDLE;
         slot.link = core::mem::replace(list, index);
     }
 
     #[cold]
-    fn violation(&mut self, reason: &'static str, entry: u64) -> bool {
-        let error = DriverError::new(DriverErrorKind::Protocol, reason).with_status(entry);
+    fn violation(&mut self, reason: &'static str, difference: u64) -> bool {
+        let error = DriverError::new(DriverErrorKind::Protocol, reason).with_status(difference);
         self.fail(error);
         false
     }
@@ -131,7 +126,7 @@ impl<D: Device> Queue<D> {
         if self.in_flight == 0 {
             return;
         }
-        let late = |slot: &crate::queue::Slot| slot.identifier < IDLE && self.is_late(slot.tick);
+        let late = |slot: &Slot| is_in_flight(slot) && self.is_late(slot.tick);
         if let Err(error) = self.core.check_alive() {
             self.fail(error);
         } else if self.slots.iter().any(late) {
@@ -154,12 +149,15 @@ impl<D: Device> Queue<D> {
         (self.idle, self.spare) = (NONE, NONE);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
-            if slot.identifier & IDLE != 0 {
+            // A part's request is given back by the slot that stands for it.
+            let stands_for_itself = match slot.identity & 0xffff {
+                0 => true,
+                PART | DONE => usize::from(slot.link) == index,
+                _ => false,
+            };
+            self.slots[index].identity = IDLE;
+            if !stands_for_itself {
                 continue;
-            }
-            self.slots[index].identifier = IDLE;
-            if slot.link != NONE && usize::from(slot.link) != index {
-                continue; // a part: the slot that stands for its request has the tag
             }
             *count += 1;
             let timed_out = failure.kind == DriverErrorKind::TimedOut;
@@ -190,6 +188,10 @@ impl<D: Device> Queue<D> {
             }
         }
     }
+}
+
+fn is_in_flight(slot: &Slot) -> bool {
+    matches!(slot.identity & 0xffff, 0 | PART)
 }
 
 /// What a request gets that was in flight when the device was reset.

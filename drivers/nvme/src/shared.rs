@@ -30,6 +30,11 @@ const PHASE: u32 = 3;
 /// What resetting the function may take beyond `CAP.TO`, in nanoseconds.
 const HALT_MARGIN: u64 = 1_000_000_000;
 
+/// How long to sleep between looks at `CSTS`, in nanoseconds: a controller becomes ready within
+/// microseconds, or takes seconds.
+const FIRST_PAUSE: u64 = 1_000;
+const LONGEST_PAUSE: u64 = 1_000_000;
+
 /// The state word of a controller that was started, as a queue remembers it: while it has not
 /// changed, the queue is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,14 +147,10 @@ impl<D: Device> Core<D> {
     /// cuts the function off and resets it.
     fn disable(&self) {
         let Self {
-            registers,
-            clock,
-            device,
-            ..
+            registers, device, ..
         } = self;
         registers.write(CC, registers.read(CC) & !(cc::ENABLE | 3 << 14));
-        let deadline = self.ready_deadline();
-        let stopped = clock.poll_until(deadline, || match Status(registers.read(CSTS)) {
+        let stopped = self.await_status(|status| match status {
             status if status.is_gone() => Some(false),
             status if status.is_ready() => None,
             // A fatal error that outlives a controller reset needs more than that.
@@ -175,9 +176,7 @@ impl<D: Device> Core<D> {
     /// `TimedOut` when it does not become ready, `Device` when it reports a fatal error; it is
     /// stopped then.
     pub(crate) fn start(&self, memory: &Memory<D>) -> Result<Epoch, DriverError> {
-        let Self {
-            registers, clock, ..
-        } = self;
+        let registers = &self.registers;
         let state = self.state.load(Ordering::Acquire);
         let epoch = Epoch((state | PHASE).wrapping_add(1));
         self.device.set_bus_master(true)?;
@@ -187,13 +186,11 @@ impl<D: Device> Core<D> {
         registers.write(ACQ, memory.completions.io_address(0).0);
         self.state.store(epoch.0, Ordering::Release);
         registers.write(CC, cc::SETUP | cc::ENABLE);
-        let ready = clock.poll_until(self.ready_deadline(), || {
-            match Status(registers.read(CSTS)) {
-                status if status.is_gone() => Some(Err(GONE)),
-                status if status.is_fatal() => Some(Err(FATAL)),
-                status if status.is_ready() => Some(Ok(())),
-                _ => None,
-            }
+        let ready = self.await_status(|status| match status {
+            status if status.is_gone() => Some(Err(GONE)),
+            status if status.is_fatal() => Some(Err(FATAL)),
+            status if status.is_ready() => Some(Ok(())),
+            _ => None,
         });
         match ready.unwrap_or(Err(NEVER_READY)) {
             Ok(()) => Ok(epoch),
@@ -210,13 +207,10 @@ impl<D: Device> Core<D> {
     ///
     /// `TimedOut` when it is not in time.
     pub(crate) fn shut_down(&self) -> Result<(), DriverError> {
-        let Self {
-            registers, clock, ..
-        } = self;
+        let registers = &self.registers;
         registers.write(CC, registers.read(CC) & !(3 << 14) | cc::SHUTDOWN);
-        let deadline = self.ready_deadline();
-        let done = || Status(registers.read(CSTS)).is_shut_down().then_some(());
-        clock.poll_until(deadline, done).ok_or(DriverError::new(
+        let done = self.await_status(|status| status.is_shut_down().then_some(()));
+        done.ok_or(DriverError::new(
             DriverErrorKind::TimedOut,
             "the controller did not finish its shutdown",
         ))
@@ -244,6 +238,21 @@ impl<D: Device> Core<D> {
     /// The version of the specification that the controller follows.
     pub(crate) fn version(&self) -> u32 {
         self.registers.read(VS)
+    }
+
+    /// Looks at `CSTS` until there is an answer, more and more seldom, for as long as `CAP.TO` says.
+    fn await_status<T>(&self, answer: impl Fn(Status) -> Option<T>) -> Option<T> {
+        let deadline = self.ready_deadline();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let late = self.clock.now() >= deadline;
+            let answer = answer(Status(self.registers.read(CSTS)));
+            if answer.is_some() || late {
+                return answer;
+            }
+            self.clock.delay(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
     }
 
     fn ready_deadline(&self) -> u64 {

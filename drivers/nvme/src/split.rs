@@ -6,7 +6,7 @@ use spillway_hal::{Device, DriverError, DriverErrorKind};
 
 use crate::command::{flush, opcode, transfer};
 use crate::prp::{Commands, PAGE};
-use crate::queue::{NONE, Queue};
+use crate::queue::{NONE, PART, Queue, Slot};
 use crate::recover::ABORTED;
 use crate::status::StatusField;
 use spillway_hal::block::BlockDriverQueue;
@@ -41,8 +41,8 @@ impl<D: Device> Queue<D> {
                 return Err(invalid("a flush has no blocks and no segments"));
             }
             let slot = self.take(false).ok_or(FULL)?;
-            let identifier = self.occupy(slot, request.tag, NONE);
-            self.ring.push(flush(identifier, self.namespace.id.0));
+            let identity = self.occupy(slot, request.tag, NONE);
+            self.ring.push(flush(identity, self.namespace.id.0));
             self.in_flight += 1;
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl<D: Device> Queue<D> {
                     status,
                 };
             }
-            let identifier = self.occupy(slot, request.tag, group);
+            let identity = self.occupy(slot, request.tag, group);
             let Some((bytes, prps)) = self.describe(slot, &mut walk) else {
                 break;
             };
@@ -133,7 +133,7 @@ impl<D: Device> Queue<D> {
             let blocks = u64::from(bytes) >> self.namespace.block_size.shift();
             let (id, fua) = (self.namespace.id.0, request.flags.fua);
             self.ring
-                .push(transfer(opcode, identifier, id, prps, lba, blocks, fua));
+                .push(transfer(opcode, identity, id, prps, lba, blocks, fua));
             lba += blocks;
         }
         self.in_flight += 1;
@@ -174,18 +174,21 @@ impl<D: Device> Queue<D> {
         Some(slot)
     }
 
-    /// Puts a command into a slot that was taken.
-    fn occupy(&mut self, slot: u16, tag: u64, link: u16) -> u16 {
+    /// Puts a command into a slot that was taken, as a part of the request for which `group`
+    /// stands, or as all of its request. Returns the identity for the entry.
+    fn occupy(&mut self, slot: u16, tag: u64, group: u16) -> u32 {
         let tick = self.tick;
+        let next_use = self.ring.next_use;
         let slot = &mut self.slots[usize::from(slot)];
-        let identifier = slot.identifier as u16;
-        *slot = crate::queue::Slot {
+        let identity = slot.identity.wrapping_add(next_use);
+        let flags = if group == NONE { 0 } else { PART };
+        *slot = Slot {
             tag,
-            identifier: identifier.into(),
-            link,
+            identity: identity | flags,
+            link: group,
             tick,
         };
-        identifier
+        identity
     }
 }
 

@@ -14,7 +14,7 @@ const COMMAND_SPECIFIC: u16 = 1;
 const MEDIA: u16 = 2;
 
 impl StatusField {
-    /// From the upper 16 bits of a completion's last dword: the phase tag is shifted out.
+    /// From the upper half of a completion: the phase tag is shifted out.
     #[inline]
     pub(crate) const fn from_entry(entry: u64) -> Self {
         Self((entry >> 49) as u16)

@@ -134,10 +134,11 @@ impl Nvme {
 
     fn identify(&mut self, bus: &Bus<'_>, command: Command) -> Status {
         let cns = command.dword(10) as u8;
-        let mut page = match self.structure(cns, command.namespace()) {
-            Ok(page) => page,
-            Err(status) => return status,
-        };
+        let mut page = [0; 4096];
+        let status = self.structure(cns, command.namespace(), &mut page);
+        if status != SUCCESS {
+            return status;
+        }
         if let Some(mischief) = &mut self.mischief {
             mischief.identify(cns, &mut page);
         }

@@ -1,7 +1,7 @@
 //! The structures that Identify returns (Base 2.0, 5.17.2; NVM Command Set 1.0, 4.1.5.1).
 
 use super::Nvme;
-use super::status::{INVALID_FIELD, INVALID_NAMESPACE, Status};
+use super::status::{INVALID_FIELD, INVALID_NAMESPACE, SUCCESS, Status};
 
 type Page = [u8; 4096];
 
@@ -9,18 +9,19 @@ type Page = [u8; 4096];
 const FORMATS: [u8; 2] = [9, 12];
 
 impl Nvme {
-    pub(super) fn structure(&self, cns: u8, namespace: u32) -> Result<Page, Status> {
+    /// Fills in structure `cns`; `page` is zero.
+    pub(super) fn structure(&self, cns: u8, namespace: u32, page: &mut Page) -> Status {
         match cns {
-            0x00 => self.namespace(namespace),
-            0x01 => Ok(self.controller()),
-            0x02 => Ok(self.active(namespace)),
-            _ => Err(INVALID_FIELD),
+            0x00 => return self.namespace(namespace, page),
+            0x01 => self.controller(page),
+            0x02 => self.active(namespace, page),
+            _ => return INVALID_FIELD,
         }
+        SUCCESS
     }
 
     /// Identify Controller (5.17.2.1, figure 275).
-    fn controller(&self) -> Page {
-        let mut page = [0; 4096];
+    fn controller(&self, page: &mut Page) {
         page[4..24].copy_from_slice(b"EMULATED000000000001");
         page[24..64].fill(b' ');
         page[24..41].copy_from_slice(b"Spillway emulated");
@@ -33,14 +34,14 @@ impl Nvme {
         page[516..520].copy_from_slice(&namespaces.to_le_bytes()); // NN
         page[525] = self.config.volatile_cache.into(); // VWC
         page[528..530].copy_from_slice(&7u16.to_le_bytes()); // AWUPF, zero-based
-        page
     }
 
     /// Identify Namespace for the NVM command set.
-    fn namespace(&self, namespace: u32) -> Result<Page, Status> {
+    fn namespace(&self, namespace: u32, page: &mut Page) -> Status {
         let index = namespace.wrapping_sub(1) as usize;
-        let (shift, blocks) = *self.config.namespaces.get(index).ok_or(INVALID_NAMESPACE)?;
-        let mut page = [0; 4096];
+        let Some(&(shift, blocks)) = self.config.namespaces.get(index) else {
+            return INVALID_NAMESPACE;
+        };
         for field in [0, 8, 16] {
             page[field..field + 8].copy_from_slice(&blocks.to_le_bytes()); // NSZE, NCAP, NUSE
         }
@@ -55,12 +56,11 @@ impl Nvme {
                 page[26] = format as u8; // FLBAS
             }
         }
-        Ok(page)
+        SUCCESS
     }
 
     /// Active Namespace ID List (5.17.2.2): those above `after`.
-    fn active(&self, after: u32) -> Page {
-        let mut page = [0; 4096];
+    fn active(&self, after: u32, page: &mut Page) {
         let all = 1..=self.config.namespaces.len() as u32;
         for (entry, id) in page
             .as_chunks_mut()
@@ -70,6 +70,5 @@ impl Nvme {
         {
             *entry = id.to_le_bytes();
         }
-        page
     }
 }

@@ -1,0 +1,78 @@
+//! What a 4 KiB read costs in instructions: submit, kick and reap in batches of 32, with the loop
+//! that chooses random blocks. Run under callgrind, which counts the two functions:
+//!
+//! ```text
+//! cargo bench -p spillway-nvme --bench cost --no-run
+//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*' target/…/cost-…
+//! ```
+//!
+//! The total divided by 32,000 is the cost of one read.
+
+mod null;
+
+use null::Null;
+use spillway_hal::block::*;
+use spillway_hal::{Both, Device, DmaBuffer, DmaConstraints, DmaMemory, IoAddress};
+use spillway_nvme::{Nvme, Options, Queue};
+
+const BATCH: u64 = 32;
+const BATCHES: u64 = 1000;
+
+/// Submits a batch of random reads.
+#[inline(never)]
+fn measured_submit(queue: &mut Queue<Null>, buffers: &[IoAddress; 32], random: &mut u64) {
+    for (tag, &address) in buffers.iter().enumerate() {
+        // Knuth's MMIX generator: its upper bits are good enough to choose blocks.
+        *random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let request = Request {
+            operation: Operation::Read,
+            namespace: NamespaceId(1),
+            lba: Lba(*random >> 40 << 3),
+            blocks: BlockCount(8),
+            segments: &[Segment {
+                address,
+                bytes: 4096,
+            }],
+            flags: RequestFlags::default(),
+            tag: tag as u64,
+        };
+        if queue.submit(&request).is_err() {
+            std::process::abort();
+        }
+    }
+    queue.kick();
+}
+
+/// Reaps a batch.
+#[inline(never)]
+fn measured_reap(queue: &mut Queue<Null>, sum: &mut u64) -> usize {
+    queue.reap(|tag, result| {
+        if result.is_err() {
+            std::process::abort();
+        }
+        *sum += tag;
+    })
+}
+
+fn main() {
+    let device = Null::new();
+    let mut controller = Nvme::new(device.clone(), Options::default()).unwrap();
+    let options = QueueOptions {
+        depth: 32,
+        interrupt: false,
+    };
+    let mut queue = controller.open_queue(options).unwrap();
+    let memory: DmaBuffer<_, Both> = device
+        .allocate(4096 * BATCH as usize, DmaConstraints::default())
+        .unwrap();
+    let buffers = std::array::from_fn(|index| memory.memory().io_address(4096 * index));
+    let (mut random, mut sum) = (88172645463325252, 0);
+    for _ in 0..BATCHES {
+        measured_submit(&mut queue, &buffers, &mut random);
+        device.complete();
+        assert_eq!(measured_reap(&mut queue, &mut sum), BATCH as usize);
+    }
+    assert_eq!(sum, BATCHES * BATCH * (BATCH - 1) / 2);
+}
