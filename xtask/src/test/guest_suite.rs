@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{
-    protocol::{self, Event, Suite},
+    protocol::{self, Suite},
     tally::Tally,
 };
 use crate::{
@@ -44,16 +44,16 @@ pub fn kind(count: u32) -> String {
 
 /// Boots the machine once and counts what its test programs report, as tests of a kind.
 pub fn run(kind: &str, machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
-    run_and(kind, machine, limit, tally, || {})
+    run_and(kind, machine, limit, tally, |_| {})
 }
 
-/// The same; `begun` is called when the test program has come up.
+/// The same; `watch` sees how far it has come.
 pub fn run_and(
     kind: &str,
     machine: &Machine,
     limit: Duration,
     tally: &mut Tally,
-    begun: impl Fn(),
+    watch: impl Fn(&Suite),
 ) -> Result<()> {
     let step = Step::new(format!(
         "booting the test programs with {}",
@@ -62,10 +62,8 @@ pub fn run_and(
     let mut suite = Suite::default();
     let report = Guest::start(machine)?.watch(Some(limit), |line| {
         if let Some(event) = protocol::parse(line) {
-            if matches!(event, Event::Planned(_)) {
-                begun();
-            }
             suite.note(event);
+            watch(&suite);
             step.update(format!(
                 "{kind}: {} tests have reported",
                 suite.results.len()
@@ -117,7 +115,7 @@ fn cores(count: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::protocol::Event, *};
 
     fn report(ending: Ending) -> Report {
         Report {

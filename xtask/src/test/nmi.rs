@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{guest_suite, tally::Tally};
+use super::{guest_suite, protocol::Suite, tally::Tally};
 use crate::{
     qemu::Machine,
     qmp::{self, Control},
@@ -21,8 +21,8 @@ pub const KIND: &str = "guest[2 cores, NMI storm]";
 /// The pause between two interrupts, which both cores get: the programs must make progress, too.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Boots the suite and, once it has come up, interrupts it until it has ended. (Firmware and loader
-/// cannot take such an interrupt.)
+/// Boots the suite and, once it has come up, interrupts it until the last few tests. (Firmware and
+/// loader cannot take such an interrupt, and a QEMU that ends while a command is under way can hang.)
 pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("qmp");
@@ -31,17 +31,18 @@ pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> 
         ..machine.clone()
     };
     machine.extra.extend(qmp::arguments(&socket));
-    let (begun, end) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (blows, end) = (AtomicBool::new(false), AtomicBool::new(false));
     let sent = AtomicU64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !begun.load(Ordering::Relaxed) && !end.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(10));
+            while !end.load(Ordering::Relaxed) {
+                storm(&socket, &blows, &sent);
+                thread::sleep(Duration::from_millis(1));
             }
-            storm(&socket, &end, &sent)
         });
-        let begin = || begun.store(true, Ordering::Relaxed);
-        let result = guest_suite::run_and(KIND, &machine, limit, tally, begin);
+        let watch = |suite: &Suite| blows.store(suite.is_in_full_swing(), Ordering::Relaxed);
+        let result = guest_suite::run_and(KIND, &machine, limit, tally, watch);
+        blows.store(false, Ordering::Relaxed);
         end.store(true, Ordering::Relaxed);
         result
     })?;
@@ -57,9 +58,9 @@ pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> 
     Ok(())
 }
 
-/// Sends interrupts until the end, QEMU's or ours.
-fn storm(socket: &Path, end: &AtomicBool, sent: &AtomicU64) {
-    let running = || !end.load(Ordering::Relaxed);
+/// Sends interrupts as long as the storm blows.
+fn storm(socket: &Path, blows: &AtomicBool, sent: &AtomicU64) {
+    let running = || blows.load(Ordering::Relaxed);
     while running() {
         let Ok(mut control) = Control::connect(socket) else {
             thread::sleep(Duration::from_millis(10));

@@ -64,6 +64,13 @@ impl Suite {
         }
     }
 
+    /// Whether tests have begun, and more than the last few are still to report.
+    pub fn is_in_full_swing(&self) -> bool {
+        const LAST: usize = 3;
+        let left = self.planned.saturating_sub(self.results.len());
+        left > LAST || (left > 0 && self.results.is_empty())
+    }
+
     /// What is wrong with the suite as a whole, once the machine has ended.
     pub fn fault(&self) -> Option<String> {
         let (reported, planned) = (self.results.len(), self.planned);
@@ -163,6 +170,18 @@ mod tests {
         assert!(fault(&["tests 1", "test a ... ok"]).contains("their end"));
         let twice = ["tests 2", "test a ... ok", "test a ... ok", "tests done"];
         assert!(fault(&twice).contains("twice"));
+    }
+
+    #[test]
+    fn full_swing_is_between_the_beginning_and_the_last_few() {
+        let swing = |texts: &[&str]| suite(texts).is_in_full_swing();
+        assert!(!swing(&[]));
+        assert!(swing(&["tests 5"]));
+        assert!(swing(&["tests 5", "test a ... ok"]));
+        assert!(!swing(&["tests 5", "test a ... ok", "test b ... ok"]));
+        assert!(swing(&["tests 1"]));
+        assert!(!swing(&["tests 1", "test a ... ok"]));
+        assert!(!swing(&["tests 0"]));
     }
 
     proptest! {
