@@ -57,14 +57,14 @@ impl DmaMemory {
         })
     }
 
-    /// Where `count` values at `offset` are, a multiple of their size. What follows from constants
-    /// is decided by the compiler: one comparison is left, and one for an alignment that it does
-    /// not see.
+    /// Where `count` values at `offset` are, a multiple of their size. What follows from constants,
+    /// and from an offset that is seen to be small, is decided by the compiler: one comparison is
+    /// left, and one for an alignment that it does not see.
     #[inline(always)]
     fn at<T: Word>(&self, offset: usize, count: usize) -> *mut T {
         let bytes = count * T::BYTES;
-        // There is at least a page, so the difference does not wrap.
-        let is_inside = bytes <= PAGE_SIZE && offset <= self.length - bytes;
+        let end = offset.checked_add(bytes);
+        let is_inside = end.is_some_and(|end| end <= self.length);
         if !is_inside || !offset.is_multiple_of(T::BYTES) {
             outside(offset, bytes, self.length);
         }
