@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::command::AdminCommand;
 use crate::identify::{ControllerInfo, Namespace, active_namespaces, cns};
 use crate::limits::Limits;
-use crate::queue::{IDLE, NONE, Queue, Ring, Slot};
+use crate::queue::{DONE, IDLE, NONE, Queue, Ring, Slot};
 use crate::recover::{ABORTED, Watch};
 use crate::ring::Memory;
 use crate::shared::Core;
@@ -163,10 +163,10 @@ impl<D: Device> Nvme<D> {
         let now = self.core.clock.now();
         Ok(Queue {
             ring: Ring::new(&self.core, number, entries, memory),
-            slots: idle_slots(depth, slots),
+            slots: idle_slots(depth, slots, entries),
             idle: 0,
             tick: 0,
-            in_flight: 0,
+            done: 0,
             namespace,
             epoch: admin.epoch(),
             core: self.core.clone(),
@@ -180,6 +180,7 @@ impl<D: Device> Nvme<D> {
             spare: if slots > depth { depth } else { NONE },
             extra: 0,
             depth,
+            usable: slots,
             list_bytes,
             command_bytes,
             max_segments,
@@ -375,19 +376,21 @@ fn find_namespaces<D: Device>(
     Ok(namespaces)
 }
 
-/// Slots 0 to `depth` in one list, the others in another, each with its index as its last identifier.
-fn idle_slots(depth: u16, slots: u16) -> Box<[Slot]> {
-    let slot = |index: u16| Slot {
-        tag: 0,
-        identity: u32::from(index) << 16 | IDLE,
-        link: if index + 1 == depth || index + 1 == slots {
-            NONE
-        } else {
-            index + 1
-        },
-        tick: 0,
+/// Slots 0 to `depth` in one list, the others up to `usable` in another, each with its index as its
+/// last identifier. What is left of `entries` is in no list and never idle.
+fn idle_slots(depth: u16, usable: u16, entries: u32) -> Box<[Slot]> {
+    let slot = |index: u32| {
+        let next = index + 1;
+        let is_last = next == u32::from(depth) || next >= u32::from(usable);
+        let state = if index < usable.into() { IDLE } else { DONE };
+        Slot {
+            tag: 0,
+            identity: index << 16 | state,
+            link: if is_last { NONE } else { next as u16 },
+            tick: 0,
+        }
     };
-    (0..slots).map(slot).collect()
+    (0..entries).map(slot).collect()
 }
 
 const fn unsupported(reason: &'static str) -> DriverError {

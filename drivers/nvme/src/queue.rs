@@ -56,8 +56,8 @@ pub(crate) struct Ring<D: Device> {
     /// there are slots, so the identifier FFFFh, which the specification reserves (3.3.3.1), never
     /// comes up.
     pub(crate) next_use: u32,
-    /// Where the next command goes, and how far the device was told.
-    pub(crate) tail: u32,
+    /// Commands placed, and commands that the device was told of, counted without end.
+    pub(crate) placed: u32,
     rung: u32,
     pub(crate) cursor: Cursor,
     /// How far the device was told that completions were taken.
@@ -121,7 +121,7 @@ impl<D: Device> Ring<D> {
             head_doorbell,
             mask: entries - 1,
             next_use: (entries << 16).wrapping_sub(IDLE),
-            tail: 0,
+            placed: 0,
             rung: 0,
             cursor: Cursor {
                 head: 0,
@@ -134,17 +134,18 @@ impl<D: Device> Ring<D> {
     /// Places a command. There are fewer slots than entries, so there is room.
     #[inline(always)]
     pub(crate) fn push(&mut self, entry: Entry) {
-        let offset = self.tail as usize * SUBMISSION_BYTES;
+        let offset = (self.placed & self.mask) as usize * SUBMISSION_BYTES;
         self.memory.submissions.store_words(offset, entry);
-        self.tail = (self.tail + 1) & self.mask;
+        self.placed = self.placed.wrapping_add(1);
     }
 
     /// Tells the device of all commands since the last time.
     #[inline(always)]
     pub(crate) fn ring(&mut self) {
-        if self.tail != self.rung {
-            self.rung = self.tail;
-            self.registers.write(self.tail_doorbell, self.tail);
+        if self.placed != self.rung {
+            self.rung = self.placed;
+            let tail = self.placed & self.mask;
+            self.registers.write(self.tail_doorbell, tail);
         }
     }
 
@@ -192,11 +193,15 @@ impl<D: Device> Ring<D> {
 /// An I/O queue pair.
 pub struct Queue<D: Device> {
     pub(crate) ring: Ring<D>,
+    /// As many as the rings have entries, so that every masked identifier has one; those past
+    /// `usable` are never used.
     pub(crate) slots: Box<[Slot]>,
     /// The first idle slot.
     pub(crate) idle: u16,
     pub(crate) tick: u16,
-    pub(crate) in_flight: u32,
+    /// Requests given back, and commands beyond one for each request: what is missing from those
+    /// that were placed is in flight.
+    pub(crate) done: u32,
     /// The namespace of the last request.
     pub(crate) namespace: Namespace,
     pub(crate) core: Arc<Core<D>>,
@@ -209,6 +214,8 @@ pub struct Queue<D: Device> {
     /// Slots in use beyond one for each request.
     pub(crate) extra: u32,
     pub(crate) depth: u16,
+    /// Slots, spare ones included.
+    pub(crate) usable: u16,
     /// Bytes of a PRP list, and of the longest command.
     pub(crate) list_bytes: usize,
     pub(crate) command_bytes: u32,
@@ -247,7 +254,6 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
             let (prps, fua) = ((address.0, 0), request.flags.fua);
             let entry = transfer(opcode, slot.identity, id, prps, lba, blocks, fua);
             self.ring.push(entry);
-            self.in_flight += 1;
             return Ok(());
         }
         // A copy, so that the compiler keeps the original in registers.
@@ -268,7 +274,8 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         loop {
             // Kept in registers, as the compiler must assume that the device writes anywhere.
             let (mut cursor, mut idle) = (self.ring.cursor, self.idle);
-            let (mask, slots, memory) = (self.ring.mask, &mut *self.slots, &*self.ring.memory);
+            let (mask, memory) = (self.ring.mask, &*self.ring.memory);
+            let slots = &mut self.slots[..=mask as usize];
             let stop = loop {
                 let difference = match cursor.look(memory, mask) {
                     Ok(difference) => difference,
@@ -277,16 +284,15 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
                 // Status and phase, of which a success leaves nothing, go below the identifier.
                 let identity = ((difference >> 32) as u32).rotate_left(16);
                 let index = (difference >> 32) as u32 & mask;
-                match slots.get_mut(index as usize) {
-                    Some(slot) if slot.identity == identity && difference as u32 <= mask => {
-                        slot.identity = identity | IDLE;
-                        slot.link = idle;
-                        idle = index as u16;
-                        count += 1;
-                        completed(slot.tag, Ok(()));
-                    }
-                    _ => break Stop::Other(difference),
+                let slot = &mut slots[index as usize];
+                if slot.identity != identity || difference as u32 > mask {
+                    break Stop::Other(difference);
                 }
+                slot.identity = identity | IDLE;
+                slot.link = idle;
+                idle = index as u16;
+                count += 1;
+                completed(slot.tag, Ok(()));
             };
             (self.ring.cursor, self.idle) = (cursor, idle);
             match stop {
@@ -305,7 +311,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         if !self.core.is_running(self.epoch) {
             self.give_back(&mut count, &mut completed);
         }
-        self.in_flight -= count;
+        self.done = self.done.wrapping_add(count);
         count as usize
     }
 
@@ -319,6 +325,6 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.in_flight as usize
+        self.ring.placed.wrapping_sub(self.done) as usize
     }
 }

@@ -4,6 +4,7 @@
 //! Whatever happens, each request is given back once, and not before the device has let go of its
 //! memory: after a violation the controller is halted first.
 
+use spillway_hal::block::BlockDriverQueue;
 use spillway_hal::{Clock, Device, DriverError, DriverErrorKind, HalErrorKind, Interrupt};
 
 use crate::queue::{DONE, IDLE, NONE, PART, Queue, Slot};
@@ -123,7 +124,7 @@ impl<D: Device> Queue<D> {
         }
         self.watch.next = now.saturating_add(self.watch.tick);
         self.tick = self.tick.wrapping_add(1);
-        if self.in_flight == 0 {
+        if self.in_flight() == 0 {
             return;
         }
         let late = |slot: &Slot| is_in_flight(slot) && self.is_late(slot.tick);

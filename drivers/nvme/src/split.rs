@@ -43,7 +43,6 @@ impl<D: Device> Queue<D> {
             let slot = self.take(false).ok_or(FULL)?;
             let identity = self.occupy(slot, request.tag, NONE);
             self.ring.push(flush(identity, self.namespace.id.0));
-            self.in_flight += 1;
             return Ok(());
         }
         self.check(request)?;
@@ -103,8 +102,8 @@ impl<D: Device> Queue<D> {
     }
 
     fn submit_commands(&mut self, request: &Request<'_>, commands: u32) -> Result<(), DriverError> {
-        let idle = self.slots.len() as u32 - self.in_flight - self.extra;
-        if self.idle == NONE || commands > idle {
+        let idle = usize::from(self.usable) - self.in_flight() - self.extra as usize;
+        if self.idle == NONE || commands as usize > idle {
             return Err(FULL);
         }
         let mut walk = Commands::new(request.segments, self.command_bytes);
@@ -136,7 +135,7 @@ impl<D: Device> Queue<D> {
                 .push(transfer(opcode, identity, id, prps, lba, blocks, fua));
             lba += blocks;
         }
-        self.in_flight += 1;
+        self.done = self.done.wrapping_add(commands - 1);
         self.extra += commands - 1;
         Ok(())
     }

@@ -35,7 +35,8 @@ impl Plain {
     #[inline(always)]
     fn at<T: Word>(&self, offset: usize, count: usize) -> *mut T {
         let bytes = count * T::BYTES;
-        let inside = bytes <= 4096 && offset <= self.bytes - bytes;
+        let end = offset.checked_add(bytes);
+        let inside = end.is_some_and(|end| end <= self.bytes);
         assert!(inside && offset.is_multiple_of(T::BYTES));
         self.start.cast::<u8>().wrapping_add(offset).cast()
     }
