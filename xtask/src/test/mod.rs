@@ -79,17 +79,17 @@ fn linked(
 ) -> Result<()> {
     let files = session.prepare()?;
     let machine = &session.machine;
+    let profile = options.machine.profile.profile();
     if tally.wants_kind(tally::STATIC) {
         statics::run(&files, tally)?;
     }
     if tally.wants_kind(tally::LOADER) {
         loader::run(machine, &files, tally)?;
-        multiboot::run(machine, &files, tally)?;
+        multiboot::run(workspace, profile, machine, tally)?;
     }
     if tally.wants_kind(tally::KERNEL) {
         kernel::run(machine, tally)?;
     }
-    let profile = options.machine.profile.profile();
     if tally.wants_kind(tally::BOOT) || tally.wants_kind(tally::CPU) {
         boot::run(workspace, profile, machine, tally)?;
     }

@@ -1,8 +1,8 @@
 //! A boot by GRUB from a CD, under a BIOS: the way of a real machine, by the other protocol.
 //!
-//! It is also the only boot in which memory begins to be free so low that the loader's page tables
-//! lie in the same 2 MiB as the kernel's text: the loader once wrote to them when it had made the
-//! block read-only.
+//! GRUB puts the boot image low. The one here fills what is free below the kernel, so that
+//! the loader's page tables come to lie in the same 2 MiB as the kernel's text: the loader once
+//! wrote to them when it had made that block read-only.
 
 use std::{
     fs,
@@ -11,23 +11,36 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use spillway_bootinfo::image as format;
 
 use super::tally::Tally;
 use crate::{
+    cli::Profile,
     guest::{Ending, Guest},
-    image::BootFiles,
+    image::{BootFiles, Recipe},
     log,
     qemu::Machine,
     setup,
+    workspace::Workspace,
 };
 
 const NAME: &str = "loader::multiboot2_bios";
 /// Seconds that the firmware, GRUB and the system may take.
 const LIMIT: u64 = 180;
 
+/// Bytes of the boot image. GRUB puts it where the loader ends, not far above 1 MiB; so it ends
+/// some 128 KiB below 4 MiB, where the kernel then begins. The loader takes memory for page tables
+/// 256 KiB at a time, for which there is no room in front of the kernel.
+const IMAGE: usize = 2604 << 10;
+
 /// Boots the CD, if the filter wants it and the tools are there.
-pub fn run(machine: &Machine, files: &BootFiles, tally: &mut Tally) -> Result<()> {
+pub fn run(
+    workspace: &Workspace,
+    profile: Profile,
+    machine: &Machine,
+    tally: &mut Tally,
+) -> Result<()> {
     if !tally.wants(NAME) {
         return Ok(());
     }
@@ -35,8 +48,9 @@ pub fn run(machine: &Machine, files: &BootFiles, tally: &mut Tally) -> Result<()
         tally.skip(NAME, &reason);
         return Ok(());
     }
+    let files = Recipe::new(workspace, profile, Path::new("manifests/hello.toml"))?.make()?;
     let folder = tempfile::tempdir()?;
-    let result = make_cd(machine, files, folder.path()).and_then(|cd| {
+    let result = make_cd(machine, &files, folder.path()).and_then(|cd| {
         let cd = Some(cd);
         boots(&Machine {
             cd,
@@ -52,7 +66,7 @@ fn make_cd(machine: &Machine, files: &BootFiles, folder: &Path) -> Result<PathBu
     let boot = folder.join("tree/boot");
     fs::create_dir_all(boot.join("grub"))?;
     fs::copy(&files.loader, boot.join("loader"))?;
-    fs::copy(&files.image, boot.join("image"))?;
+    fs::write(boot.join("image"), filled_up(&fs::read(&files.image)?)?)?;
     let command_line = machine.append.join(" ");
     let menu = format!(
         "set timeout=0\nmenuentry Spillway {{\n\
@@ -74,20 +88,32 @@ fn make_cd(machine: &Machine, files: &BootFiles, folder: &Path) -> Result<PathBu
     Ok(cd)
 }
 
+/// A boot image with one file more, so that it has [`IMAGE`] bytes.
+fn filled_up(image: &[u8]) -> Result<Vec<u8>> {
+    let parsed = format::parse(image).map_err(|error| anyhow!("{error}"))?;
+    let filling = vec![0; IMAGE.saturating_sub(image.len())];
+    let mut entries: Vec<_> = parsed
+        .entries()
+        .map(|entry| (entry.name, entry.content))
+        .collect();
+    entries.push(("filling", &filling));
+    format::write(&entries).map_err(|error| anyhow!("{error}"))
+}
+
 /// Whether the loader says that GRUB started it, and the system comes up.
 fn boots(machine: &Machine) -> Result<()> {
-    let (mut by_grub, mut first_program) = (false, false);
+    let (mut by_grub, mut greets) = (false, false);
     let limit = Some(Duration::from_secs(LIMIT));
     let report = Guest::start(machine)?.watch(limit, |line| {
         by_grub |= line.contains("loader: Multiboot2");
-        first_program |= log::parse(line).is_some_and(|line| line.text == "tests done");
+        greets |= log::parse(line).is_some_and(|line| line.text.contains("a thread on core 1"));
         Ok(())
     })?;
     if report.ending != Ending::Success {
         bail!("the machine {}:\n{}", report.ending, report.evidence());
     }
     ensure!(
-        by_grub && first_program,
+        by_grub && greets,
         "it did not come up by GRUB:\n{}",
         report.evidence()
     );

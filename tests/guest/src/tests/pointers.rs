@@ -86,8 +86,16 @@ fn pointers_that_lead_nowhere_are_refused() -> Outcome {
         refused_at(address)?;
     }
     // Where something was a moment ago.
-    let mapping = Memory::new(4096)?.map(Rights::READ)?;
+    let source = Memory::new(4096)?;
+    let mapping = source.map(Rights::READ | Rights::WRITE)?;
     let gone = mapping.address();
+    // The processor has come to know the page, by what the kernel does there.
+    for operation in [Operation::Read, Operation::Write] {
+        equal!(
+            raw::do_io(source.handle(), operation, [0, gone, 64, 0]),
+            Ok(64)
+        );
+    }
     drop(mapping);
     refused_at(gone)
 }

@@ -8,7 +8,7 @@ use core::{
 use driver_sdk::{abi::call::Operation, prelude::*};
 
 use crate::{
-    child::PATIENCE,
+    child::{PATIENCE, Victim, end_of},
     harness::{Outcome, check, soak, tests},
     raw,
 };
@@ -17,6 +17,7 @@ tests![
     ; 2 cores:
     frames_are_not_reused_while_another_core_may_write_to_them,
     two_cores_unmap_at_the_same_time,
+    a_core_without_work_keeps_no_address_space_that_ends,
 ];
 
 /// What one read moves at most: the kernel is busy with it for a while, with interrupts off, and
@@ -109,16 +110,27 @@ fn take_frames() -> Outcome {
     Ok(())
 }
 
-/// Each waits for the other, and must answer it meanwhile.
+/// Each waits for the other, and must answer it meanwhile. It takes a while until they meet, longer
+/// if the two share one core of an emulator's host.
 fn two_cores_unmap_at_the_same_time() -> Outcome {
-    const ROUNDS: u32 = 500;
-    let thread = |core: u64| {
+    static ROUNDS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    ROUNDS
+        .iter()
+        .for_each(|rounds| rounds.store(0, Ordering::SeqCst));
+    let thread = |core: usize| {
         thread::Builder::new()
             .affinity(1 << core)
-            .spawn(|| -> Outcome {
+            .spawn(move || -> Outcome {
                 let memory = Memory::new(4096)?;
-                for _ in 0..ROUNDS {
+                let end = Instant::now() + Duration::from_secs(3);
+                let enough = || {
+                    ROUNDS
+                        .iter()
+                        .all(|rounds| rounds.load(Ordering::SeqCst) > 5000)
+                };
+                while !enough() && Instant::now() < end {
                     drop(memory.map(Rights::READ)?);
+                    ROUNDS[core].fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(())
             })
@@ -126,4 +138,24 @@ fn two_cores_unmap_at_the_same_time() -> Outcome {
     let (one, other) = (thread(0)?, thread(1)?);
     one.join()?;
     other.join()
+}
+
+/// The last thread of a process takes it apart on the first core, while the second has nothing to
+/// do since it ran another thread of it. Then the process's page tables become somebody's memory,
+/// and the second core works again.
+fn a_core_without_work_keeps_no_address_space_that_ends() -> Outcome {
+    let on_core = |core: u64| thread::Builder::new().affinity(1 << core);
+    let on_first_core = move || -> Outcome {
+        for _ in 0..10 {
+            let child = Victim::new("end-on-second-core").spawn()?;
+            let end = end_of(&child)?;
+            check!(end.status == ExitStatus::Exited(4), "{}", end.status);
+            let garbage = alloc::vec![0x5a; 4 << 20];
+            let made = on_core(1).spawn(|| (0..64).all(|_| Memory::new(16 << 10).is_ok()))?;
+            check!(made.join());
+            drop(garbage);
+        }
+        Ok(())
+    };
+    on_core(0).spawn(on_first_core)?.join()
 }

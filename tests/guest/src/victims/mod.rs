@@ -25,6 +25,7 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "main-ends-first" => run::end_while_threads_run(),
         "last-thread" => run::end_by_the_last_thread(),
         "hostile" => hostile::play(number() as u64),
+        "end-on-second-core" => run::end_on_the_second_core(),
         "unmap-under-reader" => run::unmap_under_reader(),
         "memory-limit" => limit::memory(),
         "heap-limit" => limit::heap(),

@@ -183,10 +183,11 @@ pub fn unmap_under_reader() -> i32 {
     let page = Memory::new(4096)
         .and_then(|memory| memory.map(Rights::READ | Rights::WRITE))
         .expect("there is room for a page");
-    let shared = Shared::given();
-    shared.set(1, page.address());
     let address = page.address();
-    let reader = thread::Builder::new().affinity(2).spawn(move || {
+    let shared = Shared::given();
+    shared.set(1, address);
+    let on_core = |core: u64| thread::Builder::new().affinity(1 << core);
+    let reader = on_core(1).spawn(move || {
         let shared = Shared::given();
         loop {
             // SAFETY: mapped until the other thread unmaps it; then this must fault.
@@ -195,12 +196,30 @@ pub fn unmap_under_reader() -> i32 {
         }
     });
     core::mem::forget(reader);
-    while shared.get(0) < 1000 {
-        core::hint::spin_loop();
-    }
-    drop(page);
-    // No read has succeeded since; give the reader time to prove otherwise.
-    let count = shared.get(0);
-    thread::sleep(Duration::from_millis(50));
-    i32::from(shared.get(0) > count + 1) + 1
+    let remover = on_core(0).spawn(move || {
+        let shared = core::mem::ManuallyDrop::new(Shared::given());
+        while shared.get(0) < 1000 {
+            core::hint::spin_loop();
+        }
+        drop(page);
+        // No read has succeeded since; give the reader time to prove otherwise.
+        let count = shared.get(0);
+        thread::sleep(Duration::from_millis(50));
+        i32::from(shared.get(0) > count + 1) + 1
+    });
+    remover.map_or(3, thread::JoinHandle::join)
+}
+
+/// The first thread ends by itself. Then a thread on the second core ends the process, while one
+/// sleeps on the first core, which so becomes the last.
+pub fn end_on_the_second_core() -> ! {
+    let on_core = |core: u64| thread::Builder::new().affinity(1 << core);
+    let sleeper = on_core(0).spawn(|| sleep_for_ever());
+    let last = on_core(1).spawn(|| {
+        thread::sleep(Duration::from_millis(2));
+        syscall::exit_process(4)
+    });
+    core::mem::forget((sleeper, last));
+    // SAFETY: nothing refers to this stack; its memory goes with the process.
+    unsafe { syscall::exit_thread(8) }
 }
