@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 pub use spillway_abi as abi;
+pub use spillway_hal as hal;
+pub use spillway_native as native;
 pub use spillway_rt as rt;
 
 pub use rt::{eprintln, main, print, println};

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use spillway_abi::Error;
 use spillway_hal::HalError;
 use spillway_rt::{
     object::{self, PciFunction},
@@ -29,8 +30,15 @@ impl Interrupt {
 
 impl spillway_hal::Interrupt for Interrupt {
     fn wait(&mut self, deadline: u64) -> Result<u64, HalError> {
-        let deadline = Deadline::at(Instant::from_nanoseconds(deadline));
-        self.vector.wait(deadline).map_err(from_kernel)
+        let deadline = Instant::from_nanoseconds(deadline);
+        // The kernel reports what has come whatever the time is; here a device that storms must not
+        // keep a loop going.
+        if Instant::now() >= deadline {
+            return Err(from_kernel(Error::TimedOut));
+        }
+        self.vector
+            .wait(Deadline::at(deadline))
+            .map_err(from_kernel)
     }
 
     /// A revoked vector never fires again.

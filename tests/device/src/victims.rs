@@ -4,8 +4,12 @@ use core::time::Duration;
 
 use driver_sdk::{abi::device::Caching, prelude::*};
 use guest_harness::{child::Shared, harness::Outcome};
+use spillway_hal::block::{Operation, QueueOptions};
 
-use crate::machine::{DISK, devices, disk, whole};
+use crate::{
+    machine::{DISK, devices, disk, whole},
+    tests::nvme::Disk,
+};
 
 /// What a victim ends with that did not get where it should.
 const FAILED: i32 = 99;
@@ -32,6 +36,7 @@ fn act(kind: &str, argument: &str) -> Outcome<i32> {
             Ok(())
         }),
         "owner" => own(argument),
+        "writer" => write_for_ever(),
         _ => Err("no such victim".into()),
     }
 }
@@ -86,5 +91,24 @@ fn own(name: &str) -> Outcome<i32> {
         // SAFETY: the register is there.
         unsafe { registers.as_ptr().cast::<u32>().read_volatile() };
         thread::sleep(Duration::from_micros(10));
+    }
+}
+
+/// Writes to the disk, with as many requests in flight as the queue takes.
+fn write_for_ever() -> Outcome<i32> {
+    let shared = Shared::given();
+    let mut disk = Disk::open(QueueOptions {
+        depth: 256,
+        interrupt: false,
+    })?;
+    let mut next = 0;
+    loop {
+        while disk.has_room() {
+            disk.submit(Operation::Write, next % 512 * 8, 8)?;
+            next += 1;
+        }
+        if disk.reap()? > 0 {
+            shared.set(0, 1);
+        }
     }
 }

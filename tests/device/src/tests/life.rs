@@ -110,7 +110,7 @@ fn a_grant_leaves_nothing_behind() -> Outcome {
 
 fn the_next_owner_comes_after_one_that_was_killed() -> Outcome {
     let (rights, devices) = (Rights::READ | Rights::MANAGE, devices());
-    let rounds = if soak() { 1000 } else { 50 };
+    let rounds = if soak() { 1000 } else { 20 };
     let kill_one = |round: u64| {
         let shared = Shared::new()?;
         let owner = Victim::new("owner").argument(DISK).shared(&shared);

@@ -6,6 +6,7 @@ mod confined;
 mod edu;
 mod life;
 mod names;
+pub mod nvme;
 mod pins;
 mod trusted;
 mod unconfined;
@@ -21,8 +22,20 @@ const ALWAYS: &[&[Test]] = &[names::TESTS, config::TESTS, bars::TESTS, life::TES
 /// What holds on a machine of this kind, the simple first.
 pub fn of(mode: &str) -> Vec<&'static [Test]> {
     let more: &[&[Test]] = match mode {
-        "iommu" => &[edu::TESTS, pins::TESTS, vectors::TESTS, confined::TESTS],
-        "trust" => &[edu::TESTS, trusted::TESTS, pins::TESTS, vectors::TESTS],
+        "iommu" => &[
+            edu::TESTS,
+            pins::TESTS,
+            vectors::TESTS,
+            confined::TESTS,
+            nvme::TESTS,
+        ],
+        "trust" => &[
+            edu::TESTS,
+            trusted::TESTS,
+            pins::TESTS,
+            vectors::TESTS,
+            nvme::TESTS,
+        ],
         _ => &[unconfined::TESTS],
     };
     [ALWAYS, more].concat()

@@ -7,7 +7,9 @@ use guest_harness::{
     child::PATIENCE,
     harness::{Outcome, check, equal, tests},
 };
-use spillway_hal::{Device, Interrupt as _, ReadOnly, Register, Registers, WriteOnly};
+use spillway_hal::{
+    Device, HalErrorKind, Interrupt as _, ReadOnly, Register, Registers, WriteOnly,
+};
 use spillway_native::Function;
 
 use crate::machine::{disk, edu};
@@ -16,6 +18,7 @@ tests![
     vectors_are_bound_once_and_to_cores_that_exist,
     edges_are_counted_and_none_is_lost,
     who_waits_is_told_of_the_end,
+    a_stale_handle_takes_no_vector_from_the_next_owner,
 ];
 
 fn vectors_are_bound_once_and_to_cores_that_exist() -> Outcome {
@@ -68,6 +71,8 @@ fn edges_are_counted_and_none_is_lost() -> Outcome {
         raise(1);
         bar.write(ACKNOWLEDGE, 1);
     }
+    let late = interrupt.wait(0).map_err(|error| error.kind);
+    equal!(late, Err(HalErrorKind::TimedOut));
     check!(interrupt.wait(deadline())? >= 1);
     while interrupt.poll() > 0 {}
     raise(1);
@@ -86,5 +91,24 @@ fn who_waits_is_told_of_the_end() -> Outcome {
     thread::sleep(Duration::from_millis(20));
     disk.revoke()?;
     equal!(waiter.join(), Err(Error::Gone));
+    Ok(())
+}
+
+/// The handle of a vector outlives the function's revocation. Closing it then took the vector from
+/// the function that had it by now.
+fn a_stale_handle_takes_no_vector_from_the_next_owner() -> Outcome {
+    let disk = disk()?;
+    let core = time::core_index();
+    let stale = disk.interrupt(0, core)?;
+    disk.revoke()?;
+    let edu = edu()?;
+    let space = edu.dma_space()?;
+    // The lowest vector that is free, which is the one that came back.
+    let interrupt = edu.interrupt(0, core)?;
+    drop((stale, space));
+    let function = Function::new(edu)?;
+    function.set_bus_master(true)?;
+    function.bar(0, 0x100)?.write(RAISE, 1);
+    check!(interrupt.wait(Deadline::after(PATIENCE))? >= 1);
     Ok(())
 }
