@@ -106,7 +106,7 @@ pub struct BenchOptions {
     pub plan: Plan,
     #[command(flatten)]
     pub machine: MachineOptions,
-    /// Boot this instead of manifests/bench-kernel.toml
+    /// Boot this instead of the plan's own manifest
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
     /// Cores of the machine in timed runs; counted ones have one
@@ -125,6 +125,8 @@ pub struct BenchOptions {
 pub enum Plan {
     /// System calls, switches, mappings, processes, boot
     Kernel,
+    /// Reads from an NVMe by a program with the driver linked in; the medium is a null device
+    Nvme,
 }
 
 #[derive(Args)]

@@ -8,6 +8,58 @@ use crate::{
     ui,
 };
 
+/// An NVMe disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    medium: Medium,
+    /// Bytes of a block, if not QEMU's usual 512.
+    pub block_size: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Medium {
+    /// A file, byte for byte.
+    File(PathBuf),
+    /// Nothing: so many zeros, at no cost.
+    Null(u64),
+}
+
+impl Disk {
+    /// One whose content is a file's.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self {
+            medium: Medium::File(path.into()),
+            block_size: None,
+        }
+    }
+
+    /// One without a medium, of so many bytes.
+    pub fn null(bytes: u64) -> Self {
+        Self {
+            medium: Medium::Null(bytes),
+            block_size: None,
+        }
+    }
+
+    fn arguments(&self) -> [String; 4] {
+        let drive = match &self.medium {
+            // A comma in a value is written twice.
+            Medium::File(path) => {
+                let file = path.display().to_string().replace(',', ",,");
+                format!("if=none,id=disk0,format=raw,file={file}")
+            }
+            Medium::Null(bytes) => {
+                format!("if=none,id=disk0,driver=null-co,size={bytes},read-zeroes=on")
+            }
+        };
+        let mut device = "nvme,drive=disk0,serial=spillway0".to_string();
+        if let Some(bytes) = self.block_size {
+            device += &format!(",logical_block_size={bytes},physical_block_size={bytes}");
+        }
+        ["-drive".into(), drive, "-device".into(), device]
+    }
+}
+
 /// A machine for QEMU, and what it boots.
 #[derive(Clone)]
 pub struct Machine {
@@ -17,7 +69,7 @@ pub struct Machine {
     /// Bytes, whole mebibytes.
     pub memory: u64,
     pub iommu: bool,
-    pub disk: Option<PathBuf>,
+    pub disk: Option<Disk>,
     pub loader: PathBuf,
     pub image: Option<PathBuf>,
     /// A CD to boot from by the firmware, instead of QEMU's own start of the loader.
@@ -38,7 +90,7 @@ impl Machine {
             cores: 1,
             memory: options.memory,
             iommu: options.iommu == Switch::On,
-            disk: options.disk.clone(),
+            disk: options.disk.as_deref().map(Disk::file),
             loader: PathBuf::new(),
             image: None,
             cd: None,
@@ -72,12 +124,7 @@ impl Machine {
             add("-device intel-iommu,intremap=on");
         }
         if let Some(disk) = &self.disk {
-            // A comma in a value is written twice.
-            let file = disk.display().to_string().replace(',', ",,");
-            words.push("-drive".into());
-            words.push(format!("if=none,id=disk0,format=raw,file={file}"));
-            words.push("-device".into());
-            words.push("nvme,drive=disk0,serial=spillway0".into());
+            words.extend(disk.arguments());
         }
         match &self.cd {
             Some(cd) => words.extend(["-cdrom".into(), cd.display().to_string()]),
@@ -150,7 +197,7 @@ mod tests {
     fn an_iommu_and_a_disk_with_a_comma_in_its_name() {
         let line = Machine {
             iommu: true,
-            disk: Some("a,b.img".into()),
+            disk: Some(Disk::file("a,b.img")),
             ..machine()
         }
         .shell_line();
@@ -161,5 +208,20 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
+    }
+
+    #[test]
+    fn a_disk_without_a_medium_and_one_with_large_blocks() {
+        let line = |disk| {
+            let disk = Some(disk);
+            Machine { disk, ..machine() }.shell_line()
+        };
+        let null = line(Disk::null(4096));
+        assert!(null.contains("driver=null-co,size=4096"), "{null}");
+        let large = line(Disk {
+            block_size: Some(4096),
+            ..Disk::file("a")
+        });
+        assert!(large.contains("logical_block_size=4096"), "{large}");
     }
 }

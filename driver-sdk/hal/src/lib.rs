@@ -25,6 +25,7 @@
 
 mod address;
 pub mod block;
+mod borrowed;
 mod clock;
 mod device;
 mod direction;

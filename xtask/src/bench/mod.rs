@@ -1,5 +1,6 @@
 //! `bench`: boots measuring programs, prints what they found and keeps it in one form.
 
+pub mod plan;
 pub mod results;
 pub mod table;
 
@@ -12,8 +13,7 @@ use results::{Document, Environment, Measurement, Method};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    accel::Accelerator,
-    cli::{BenchOptions, MachineOptions},
+    cli::{BenchOptions, MachineOptions, Plan},
     guest::{Ending, Guest},
     image, log,
     qemu::Machine,
@@ -23,39 +23,44 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What starts it.
-const MANIFEST: &str = "manifests/bench-kernel.toml";
-/// The program that measures the kernel.
-const PROGRAM: &str = "bench-kernel";
 /// Seconds that one boot may take.
 const LIMIT: u64 = 300;
 
 /// Measures, prints the table, writes the file.
 pub fn run(options: &BenchOptions) -> Result<ExitCode> {
+    let plan = options.plan;
     let workspace = Workspace::load()?;
-    let manifest = options.manifest.as_deref().unwrap_or(Path::new(MANIFEST));
+    let usual = plan.manifest();
+    let manifest = options.manifest.as_deref().unwrap_or(Path::new(&usual));
     let mut session = Session::new(&workspace, &options.machine, manifest)?;
     session.machine.cores = options.cores;
     if options.machine.dry_run {
         session.describe();
-        println!("{}", counted(&session.machine).shell_line());
+        for &run in plan.runs() {
+            println!("{}", plan.machine(run, &session.machine).shell_line());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT));
     let mut found = Vec::new();
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
-    for method in [Method::Counted, Method::Timed] {
-        set_method(&mut session, method);
+    for &run in plan.runs() {
+        let method = run.method;
+        set_method(&mut session, plan, method);
         let files = session.prepare()?;
-        let (machine, boots) = match method {
-            Method::Counted => (counted(&session.machine), 1),
-            _ => (session.machine.clone(), options.repetitions),
+        let machine = plan.machine(run, &session.machine);
+        let boots = match method {
+            Method::Counted => 1,
+            _ => options.repetitions,
         };
-        command_lines.insert(method, machine.shell_line());
+        // Of several runs by one method, the first is kept.
+        command_lines
+            .entry(method)
+            .or_insert_with(|| machine.shell_line());
         hashes.insert(method, hash(&files.image)?);
         for boot in 1..=boots {
             let clause = format!("{} run, boot {boot} of {boots}", method.name());
-            measure(&machine, limit, clause, &mut found)?;
+            measure(&machine, plan, limit, clause, &mut found)?;
         }
     }
     let (commit, dirty) = commit(&workspace.root);
@@ -78,49 +83,46 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     finish(&document, options.json.as_deref())
 }
 
-/// The counted figures of the kernel, for who wants to compare them.
-pub fn count(workspace: &Workspace, options: &MachineOptions) -> Result<Vec<Measurement>> {
-    let mut session = Session::new(workspace, options, Path::new(MANIFEST))?;
-    set_method(&mut session, Method::Counted);
+/// The counted figures of a plan, for who wants to compare them.
+pub fn count(
+    workspace: &Workspace,
+    plan: Plan,
+    options: &MachineOptions,
+) -> Result<Vec<Measurement>> {
+    let mut session = Session::new(workspace, options, Path::new(&plan.manifest()))?;
+    set_method(&mut session, plan, Method::Counted);
     session.prepare()?;
     let mut found = Vec::new();
-    let clause = "counting instructions".into();
-    measure(
-        &counted(&session.machine),
-        Duration::from_secs(LIMIT),
-        clause,
-        &mut found,
-    )?;
+    let counted = |run: &&plan::Run| run.method == Method::Counted;
+    for &run in plan.runs().iter().filter(counted) {
+        let machine = plan.machine(run, &session.machine);
+        let clause = "counting instructions".into();
+        measure(
+            &machine,
+            plan,
+            Duration::from_secs(LIMIT),
+            clause,
+            &mut found,
+        )?;
+    }
     Ok(found)
 }
 
 /// Tells the program in its first argument how it is run.
-fn set_method(session: &mut Session, method: Method) {
-    session.recipe.change_arguments(PROGRAM, |arguments| {
-        if !arguments.is_empty() {
-            arguments.remove(0);
-        }
-        arguments.insert(0, method.name().into());
-    });
-}
-
-/// One core, and a clock that advances by one nanosecond with each instruction. Idling would let
-/// it jump, so the kernel spins.
-fn counted(machine: &Machine) -> Machine {
-    let mut machine = Machine {
-        accelerator: Accelerator::Tcg,
-        cores: 1,
-        ..machine.clone()
-    };
-    machine
-        .extra
-        .extend(["-icount", "shift=0,sleep=off"].map(String::from));
-    machine.append.push("idle=poll".into());
-    machine
+fn set_method(session: &mut Session, plan: Plan, method: Method) {
+    session
+        .recipe
+        .change_arguments(plan.program(), |arguments| {
+            if !arguments.is_empty() {
+                arguments.remove(0);
+            }
+            arguments.insert(0, method.name().into());
+        });
 }
 
 fn measure(
     machine: &Machine,
+    plan: Plan,
     limit: Duration,
     clause: String,
     found: &mut Vec<Measurement>,
@@ -148,7 +150,8 @@ fn measure(
     }
     ensure!(
         new > 0,
-        "the guest reported no result; does its manifest start {PROGRAM}?"
+        "the guest reported no result; does its manifest start {}?",
+        plan.program()
     );
     Ok(())
 }

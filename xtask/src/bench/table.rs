@@ -9,7 +9,7 @@ struct Bound {
     aim: Option<f64>,
 }
 
-const BOUNDS: [Bound; 2] = [
+const BOUNDS: &[Bound] = &[
     Bound {
         name: "kernel/null_syscall",
         limit: 60.0,
@@ -18,6 +18,31 @@ const BOUNDS: [Bound; 2] = [
     Bound {
         name: "boot/kernel_to_user",
         limit: 3_000_000.0,
+        aim: None,
+    },
+    Bound {
+        name: "boot/first_nvme_read",
+        limit: 5_000_000.0,
+        aim: Some(2_000_000.0),
+    },
+    Bound {
+        name: "nvme/integrated_qd32",
+        limit: 100.0,
+        aim: Some(60.0),
+    },
+    Bound {
+        name: "nvme/integrated_qd32_no_iommu",
+        limit: 100.0,
+        aim: Some(60.0),
+    },
+    Bound {
+        name: "nvme/integrated_qd32_kernel",
+        limit: 0.0,
+        aim: None,
+    },
+    Bound {
+        name: "nvme/mmio_per_io_qd32",
+        limit: 0.0625,
         aim: None,
     },
 ];
@@ -52,7 +77,14 @@ pub fn render(results: &[Measurement]) -> String {
         if of_method().next().is_some() {
             let mut head = ["", "median", "min", "max", "unit", "limit", "aim"].map(String::from);
             head[0] = method.name().into();
-            let rows: Vec<_> = [head].into_iter().chain(of_method().map(row)).collect();
+            let is_alone = |result: &Measurement| {
+                of_method()
+                    .filter(|other| other.name == result.name)
+                    .count()
+                    == 1
+            };
+            let rows = of_method().map(|result| row(result, is_alone(result)));
+            let rows: Vec<_> = [head].into_iter().chain(rows).collect();
             text.push_str(&align(&rows));
             text.push('\n');
         }
@@ -82,13 +114,14 @@ const COLUMNS: usize = 7;
 const NAME: usize = 0;
 const UNIT: usize = 4;
 
-fn row(result: &Measurement) -> [String; COLUMNS] {
+/// Labels are left out where the name is enough.
+fn row(result: &Measurement, is_alone: bool) -> [String; COLUMNS] {
     let labels: Vec<_> = result
         .labels
         .iter()
         .map(|(label, value)| format!("{label}={value}"))
         .collect();
-    let name = match labels.is_empty() {
+    let name = match is_alone || labels.is_empty() {
         true => result.name.clone(),
         false => format!("{} {}", result.name, labels.join(" ")),
     };
@@ -111,6 +144,9 @@ fn row(result: &Measurement) -> [String; COLUMNS] {
 
 /// Whole numbers with separators from ten thousand on; fractions only where they matter.
 fn number(value: f64) -> String {
+    if value.abs() < 1.0 && value != 0.0 {
+        return format!("{value:.4}");
+    }
     if value.abs() < 100.0 && value.fract() != 0.0 {
         return format!("{value:.1}");
     }
@@ -164,10 +200,18 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        let shown = [0.0, 41.5, 9999.0, 10_000.0, 1_234_567.8, -123_456.0].map(number);
+        let shown = [0.0, 0.0625, 41.5, 9999.0, 10_000.0, 1_234_567.8, -123_456.0].map(number);
         assert_eq!(
             shown,
-            ["0", "41.5", "9999", "10,000", "1,234,568", "-123,456"]
+            [
+                "0",
+                "0.0625",
+                "41.5",
+                "9999",
+                "10,000",
+                "1,234,568",
+                "-123,456"
+            ]
         );
     }
 }

@@ -7,7 +7,11 @@ use anyhow::{Context, Result};
 
 use super::{guest_suite, tally::Tally};
 use crate::{
-    cli::TestOptions, guest::Guest, qemu::Machine, session::Session, workspace::Workspace,
+    cli::TestOptions,
+    guest::Guest,
+    qemu::{Disk, Machine},
+    session::Session,
+    workspace::Workspace,
 };
 
 /// The program, which is told first what machine it runs on.
@@ -94,7 +98,7 @@ impl Variant {
         let mut machine = Machine {
             cores: CORES,
             iommu: self.iommu,
-            disk: Some(disk.into()),
+            disk: Some(Disk::file(disk)),
             image: Some(image),
             ..plain.clone()
         };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::tally::Tally;
 use crate::{
     bench::{self, results::Measurement, table},
-    cli::{Accel, MachineOptions, Profile, TestOptions},
+    cli::{Accel, MachineOptions, Plan, Profile, TestOptions},
     workspace::Workspace,
 };
 
@@ -18,11 +18,9 @@ const EXPECTED: &str = "perf/expected.json";
 pub fn run(workspace: &Workspace, options: &TestOptions, tally: &mut Tally) -> Result<()> {
     let path = workspace.root.join(EXPECTED);
     let text = fs::read_to_string(&path).with_context(|| format!("{EXPECTED} cannot be read"))?;
-    let expected: BTreeMap<String, f64> =
+    let expected: BTreeMap<String, BTreeMap<String, f64>> =
         serde_json::from_str(&text).with_context(|| format!("{EXPECTED} is malformed"))?;
-    let name = |quantity: &str| format!("perf::{quantity}");
-    let wanted = expected.keys().any(|quantity| tally.wants(&name(quantity)));
-    if options.machine.profile.profile() != Profile::Release || !wanted {
+    if options.machine.profile.profile() != Profile::Release {
         return Ok(());
     }
     let machine = MachineOptions {
@@ -30,18 +28,39 @@ pub fn run(workspace: &Workspace, options: &TestOptions, tally: &mut Tally) -> R
         accel: Accel::Tcg,
         ..options.machine.clone()
     };
-    let found = match bench::count(workspace, &machine) {
+    for plan in Plan::ALL {
+        let expected = expected
+            .get(plan.name())
+            .with_context(|| format!("{EXPECTED} has nothing on `{}`", plan.name()))?;
+        run_plan(workspace, plan, &machine, expected, tally);
+    }
+    Ok(())
+}
+
+/// Compares the figures of one plan.
+fn run_plan(
+    workspace: &Workspace,
+    plan: Plan,
+    machine: &MachineOptions,
+    expected: &BTreeMap<String, f64>,
+    tally: &mut Tally,
+) {
+    let name = |quantity: &str| format!("perf::{quantity}");
+    if !expected.keys().any(|quantity| tally.wants(&name(quantity))) {
+        return;
+    }
+    let found = match bench::count(workspace, plan, machine) {
         Ok(found) => found,
         Err(error) => {
-            tally.note_always("perf::the_machine", Err(format!("{error:#}")));
-            return Ok(());
+            let name = format!("perf::the_machine_for_{}", plan.name());
+            tally.note_always(&name, Err(format!("{error:#}")));
+            return;
         }
     };
-    for (quantity, count) in &expected {
+    for (quantity, count) in expected {
         let result = found.iter().find(|result| result.name == *quantity);
         tally.note(&name(quantity), compare(result, *count));
     }
-    Ok(())
 }
 
 fn compare(found: Option<&Measurement>, expected: f64) -> Result<(), String> {

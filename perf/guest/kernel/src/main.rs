@@ -11,23 +11,21 @@
 
 extern crate alloc;
 
-mod measure;
-mod report;
 mod subjects;
 
+use bench_harness::report::{self, Method};
 use driver_sdk::{abi::object::ClockMeta, prelude::*};
-use report::Method;
 
 driver_sdk::main!(main);
 
 fn main() -> Result<(), &'static str> {
     let mut arguments = arguments();
-    let method = match arguments.next() {
-        Some("counted") => Method::Counted,
-        Some("timed") => Method::Timed,
-        Some(subjects::CHILD) => return subjects::child(),
-        _ => return Err("the first argument must be `counted` or `timed`"),
-    };
+    let first = arguments.next();
+    if first == Some(subjects::CHILD) {
+        return subjects::child();
+    }
+    let method =
+        Method::from_argument(first).ok_or("the first argument must be `counted` or `timed`")?;
     if let Some(ticks) = boot(arguments.next()) {
         report::report("boot/kernel_to_user", method, &[ticks]);
     }

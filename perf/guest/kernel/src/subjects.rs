@@ -5,15 +5,14 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use bench_harness::{
+    measure::{self, begin, means, overhead, samples},
+    report::{Method, report},
+};
 use driver_sdk::{
     abi::{Call, PAGE_SIZE, startup as names},
     prelude::*,
     rt::syscall,
-};
-
-use crate::{
-    measure::{begin, means, overhead, samples},
-    report::{Method, report},
 };
 
 /// The argument that makes the program play the child of [`process_spawn`].
@@ -131,7 +130,7 @@ fn process_spawn() -> Result<alloc::vec::Vec<f64>, Error> {
 
 /// What the child does.
 pub fn child() -> Result<(), &'static str> {
-    crate::measure::end();
+    measure::end();
     let shared = object::<Memory>("shared").ok_or("there is no shared page")?;
     let tsc = time::entry_tsc().to_le_bytes();
     shared.write_all(0, &tsc).map_err(|error| error.describe())

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 
 /// Samples of one subject.
-const SAMPLES: usize = 20;
+pub const SAMPLES: usize = 20;
 
 /// Marks the beginning of a region and returns the counter.
 #[inline(always)]

@@ -1,0 +1,169 @@
+//! The load: random reads of 4 KiB, from a queue into buffers that are pinned once.
+
+use spillway_hal::{
+    Device, DmaBuffer, DmaConstraints, DriverError, DriverErrorKind, FromDevice, IoAddress,
+    block::{
+        BlockCount, BlockDriver, BlockDriverQueue, Lba, Operation, QueueOptions, Request,
+        RequestFlags, Segment,
+    },
+};
+use spillway_nvme::{Nvme, Queue};
+
+use crate::NAMESPACE;
+
+/// Bytes of a read, and of a buffer.
+pub const BYTES: u32 = 4096;
+
+/// A queue, and what is read into.
+pub struct Load<D: Device> {
+    queue: Queue<D>,
+    _memory: DmaBuffer<D::Dma, FromDevice>,
+    target: Target,
+    random: Random,
+    failed: bool,
+}
+
+/// From where to where.
+#[derive(Clone, Copy)]
+struct Target {
+    buffers: IoAddress,
+    /// Blocks of a read.
+    blocks: BlockCount,
+    /// The bits of a random number that make a place to read from.
+    places: u64,
+}
+
+/// Knuth's MMIX generator, of which the upper bits are used.
+#[derive(Clone, Copy)]
+struct Random(u64);
+
+impl Random {
+    #[inline(always)]
+    fn next(&mut self) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        self.0 >> 32
+    }
+}
+
+impl Target {
+    /// A read of a random place into the buffer that begins at `offset`, which is its tag.
+    #[inline(always)]
+    fn submit<Q: BlockDriverQueue>(
+        &self,
+        queue: &mut Q,
+        random: &mut Random,
+        offset: u64,
+    ) -> Result<(), DriverError> {
+        queue.submit(&Request {
+            operation: Operation::Read,
+            namespace: NAMESPACE,
+            lba: Lba(random.next() & self.places),
+            blocks: self.blocks,
+            segments: &[Segment {
+                address: self.buffers + offset,
+                bytes: BYTES,
+            }],
+            flags: RequestFlags::default(),
+            tag: offset,
+        })
+    }
+}
+
+impl<D: Device> Load<D> {
+    /// A queue for `depth` reads.
+    pub fn new(device: D, driver: &mut Nvme<D>, depth: u16) -> Result<Self, DriverError> {
+        let limits = driver.limits(NAMESPACE).ok_or(DriverError::new(
+            DriverErrorKind::Unsupported,
+            "the disk has no namespace 1",
+        ))?;
+        let blocks = BlockCount(u64::from(BYTES / limits.block_size.bytes()));
+        let options = QueueOptions {
+            depth,
+            interrupt: false,
+        };
+        let memory = device.allocate(
+            usize::from(depth) * BYTES as usize,
+            DmaConstraints::default(),
+        )?;
+        // The largest power of two that is not more, and aligned to a read.
+        let capacity = 1 << limits.capacity.0.max(1).ilog2().min(32);
+        Ok(Self {
+            queue: driver.open(options)?,
+            target: Target {
+                buffers: memory.io_address(0),
+                blocks,
+                places: (capacity - 1) & !(blocks.0 - 1),
+            },
+            _memory: memory,
+            random: Random(0),
+            failed: false,
+        })
+    }
+
+    /// Submits a read of a random place into the buffer at `offset`.
+    #[inline(always)]
+    pub fn submit(&mut self, offset: u64) -> Result<(), DriverError> {
+        self.target
+            .submit(&mut self.queue, &mut self.random, offset)
+    }
+
+    /// Tells the device of what was submitted.
+    #[inline(always)]
+    pub fn kick(&mut self) {
+        self.queue.kick();
+    }
+
+    /// Reaps what is there.
+    #[inline(always)]
+    pub fn reap(&mut self, mut each: impl FnMut(u64)) -> usize {
+        let failed = &mut self.failed;
+        self.queue.reap(|offset, result| {
+            *failed |= result.is_err();
+            each(offset);
+        })
+    }
+
+    /// Polls until `count` reads have come back, but not more than `most` times in vain. Returns
+    /// how often there was nothing. Never inlined, so that a poll in vain costs the same wherever
+    /// it is counted.
+    #[inline(never)]
+    pub fn drain(&mut self, mut count: usize, most: u64) -> u64 {
+        let mut vain = 0;
+        while count > 0 && vain < most {
+            let reaped = self.reap(|_| {});
+            vain += u64::from(reaped == 0);
+            count -= reaped;
+        }
+        vain
+    }
+
+    /// A closed batch: `depth` reads are submitted, rung for once, and reaped. Returns how many
+    /// polls were in vain.
+    #[inline(always)]
+    pub fn batch(&mut self, depth: u16) -> Result<u64, DriverError> {
+        // In registers, not in memory.
+        let (target, mut random) = (self.target, self.random);
+        let mut offset = 0;
+        while offset < u64::from(depth) * u64::from(BYTES) {
+            target.submit(&mut self.queue, &mut random, offset)?;
+            offset += u64::from(BYTES);
+        }
+        self.random = random;
+        self.kick();
+        Ok(self.drain(depth.into(), u64::MAX))
+    }
+
+    /// An error if any read has failed.
+    pub fn check(&self) -> Result<(), DriverError> {
+        match self.failed {
+            false => Ok(()),
+            true => Err(DriverError::new(
+                DriverErrorKind::Device,
+                "a read has failed",
+            )),
+        }
+    }
+}
