@@ -1,0 +1,462 @@
+//! Level 4: the driver inside the application.
+//!
+//! # What it promises
+//!
+//! The whole controller belongs to this program. No system call, no other process and no copy is on
+//! the path of a request; the kernel granted the device and is not heard of again, except by a
+//! thread that wants to sleep. What only this kind of device has stays reachable:
+//! [`Integrated::driver`].
+//!
+//! # What it costs
+//!
+//! The device is not shared with other programs, and a crash of this one resets it. The program is
+//! built with one kind of driver, and trusts it with its address space. Beyond the driver's own
+//! instructions a request costs this file's: some thirty, and no allocation.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! push   buffers -> slot; their device addresses -> the driver's queue entry
+//! kick   the driver rings the doorbell: one register write a batch
+//!        ... the device reads or writes the memory and posts a completion ...
+//! poll   the driver reaps it by its tag, which is the slot's name; buffers -> the application
+//! ```
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{
+    ops::DerefMut,
+    sync::atomic::{Ordering, fence},
+};
+
+use spillway_hal::{
+    Both, Clock, Device, DmaBuffer, DmaConstraints, DriverErrorKind,
+    block::{self, BlockDriver, BlockDriverQueue, BlockLimits, NamespaceId, Segment},
+};
+
+use crate::{
+    BlockDevice, BlockQueue, Buffers, Cancel, Completion, Error, ErrorKind, Pool, PoolMemory,
+    QueueOptions, Rejected, Request, RequestId, Statistics, WaitMode, pool::IoSpace, slots::Slots,
+};
+
+/// A namespace of a device whose driver `D` is linked into the application, on the back end `V`.
+///
+/// ```ignore
+/// let nvme = Nvme::new(function, Default::default())?;
+/// let device = Integrated::new(nvme, Nvme::device, NamespaceId(1))?;
+/// ```
+pub struct Integrated<D: BlockDriver, V: Device> {
+    shared: Arc<Shared<D, V>>,
+    namespace: NamespaceId,
+    limits: BlockLimits,
+}
+
+/// What all namespaces and queues of a controller share. Not touched on the path of a request.
+struct Shared<D: BlockDriver, V: Device> {
+    driver: spin::Mutex<D>,
+    device: fn(&D) -> &V,
+    clock: V::Clock,
+    space: IoSpace,
+    /// Queues that were dropped while the device had memory of theirs and would not give it back.
+    /// Each keeps this structure alive, and with it the driver, until a reset frees it.
+    stuck: spin::Mutex<Vec<IntegratedQueue<D, V>>>,
+}
+
+impl<D: BlockDriver, V: Device> Integrated<D, V>
+where
+    V::Dma: PoolMemory,
+{
+    /// Takes over an initialised driver, and opens one of its namespaces. `device` says where the
+    /// driver keeps the function that it drives: that is asked for memory and for the time.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfRange` if there is no such namespace.
+    pub fn new(driver: D, device: fn(&D) -> &V, namespace: NamespaceId) -> Result<Self, Error> {
+        let limits = limits(&driver, namespace)?;
+        let shared = Shared {
+            clock: device(&driver).clock(),
+            device,
+            driver: spin::Mutex::new(driver),
+            space: IoSpace::new(),
+            stuck: spin::Mutex::new(Vec::new()),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            namespace,
+            limits,
+        })
+    }
+
+    /// Another namespace of the same controller. Pools serve all of them.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfRange` if there is no such namespace.
+    pub fn namespace(&self, namespace: NamespaceId) -> Result<Self, Error> {
+        let limits = limits(&*self.driver(), namespace)?;
+        Ok(Self {
+            shared: self.shared.clone(),
+            namespace,
+            limits,
+        })
+    }
+
+    /// The driver itself, with everything that only it has. Queues do not need it, so they go on
+    /// while it is held; whoever opens a queue or asks for the driver waits.
+    ///
+    /// A raw request that names memory of a pool is like a device that writes where it was not
+    /// asked to: whoever owns the buffer there finds other bytes in it.
+    pub fn driver(&self) -> impl DerefMut<Target = D> {
+        lock(&self.shared.driver, &self.shared.clock)
+    }
+
+    /// Resets the controller, all namespaces and queues of it. Queues then give back what they have
+    /// in flight as `Lost`, and accept nothing more: open others. Memory that had to be leaked when
+    /// queues were dropped is back.
+    ///
+    /// # Errors
+    ///
+    /// Those of the driver; `TimedOut` and `Gone` when the device did not come back. Also then all
+    /// memory is.
+    pub fn reset(&self) -> Result<(), Error> {
+        let result = self.driver().reset();
+        // Each of these now finds nothing in flight when it is dropped, outside of the lock.
+        let stuck = core::mem::take(&mut *lock(&self.shared.stuck, &self.shared.clock));
+        drop(stuck);
+        Ok(result?)
+    }
+}
+
+/// What a namespace permits.
+fn limits(driver: &impl BlockDriver, namespace: NamespaceId) -> Result<BlockLimits, Error> {
+    driver.limits(namespace).ok_or(Error::new(
+        ErrorKind::OutOfRange,
+        "the controller has no such namespace: its driver lists them",
+    ))
+}
+
+/// Takes a lock that is held while a device is initialised or reset. It sleeps between two attempts,
+/// so a holder of lower priority gets on.
+fn lock<'a, T>(mutex: &'a spin::Mutex<T>, clock: &impl Clock) -> spin::MutexGuard<'a, T> {
+    const PAUSE: u64 = 10_000;
+    loop {
+        if let Some(guard) = mutex.try_lock() {
+            return guard;
+        }
+        clock.delay(PAUSE);
+    }
+}
+
+impl<D: BlockDriver, V: Device> Clone for Integrated<D, V> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<D: BlockDriver, V: Device> BlockDevice for Integrated<D, V>
+where
+    V::Dma: PoolMemory,
+{
+    type Queue = IntegratedQueue<D, V>;
+    type Memory = DmaBuffer<V::Dma, Both>;
+
+    fn limits(&self) -> BlockLimits {
+        self.limits
+    }
+
+    fn create_pool(&self, bytes: usize) -> Result<Pool, Error> {
+        let memory = (self.shared.device)(&*self.driver())
+            .allocate::<Both>(bytes, DmaConstraints::default())?;
+        self.register(memory)
+    }
+
+    fn register(&self, memory: Self::Memory) -> Result<Pool, Error> {
+        let address = memory.io_address(0);
+        Pool::new(memory, self.shared.space, address)
+    }
+
+    fn open_queue(&self, options: QueueOptions) -> Result<Self::Queue, Error> {
+        let driver = self.driver().open_queue(block::QueueOptions {
+            depth: options.depth,
+            interrupt: options.wait != WaitMode::Poll,
+        })?;
+        let capacity = u32::try_from(driver.capacity()).unwrap_or(u32::MAX);
+        Ok(IntegratedQueue {
+            driver: Some(driver),
+            slots: Slots::new(capacity),
+            namespace: self.namespace,
+            space: self.shared.space,
+            block_shift: self.limits.block_size.shift(),
+            pushed: 0,
+            statistics: Statistics::default(),
+            segments: Vec::with_capacity(self.limits.max_segments.min(MANY) as usize),
+            max_segments: self.limits.max_segments as usize,
+            options,
+            shared: self.shared.clone(),
+        })
+    }
+}
+
+/// Segments for which there is room from the start; more are allocated when they first come.
+const MANY: u32 = 256;
+
+/// A queue of the driver, and the buffers that the device has.
+pub struct IntegratedQueue<D: BlockDriver, V: Device> {
+    /// `None` only while the queue is dropped.
+    driver: Option<D::Queue>,
+    slots: Slots,
+    namespace: NamespaceId,
+    space: IoSpace,
+    block_shift: u32,
+    /// Requests since the last doorbell.
+    pushed: u32,
+    statistics: Statistics,
+    /// Where the segments of a list of buffers are put together.
+    segments: Vec<Segment>,
+    // What follows is not touched on the path of a request.
+    max_segments: usize,
+    options: QueueOptions,
+    shared: Arc<Shared<D, V>>,
+}
+
+impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
+    #[inline]
+    fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
+        let (Some(id), Some(driver)) = (self.slots.next(), &mut self.driver) else {
+            return reject(request, FULL);
+        };
+        let one = match &request.buffers {
+            Buffers::One(buffer) => Some(buffer),
+            Buffers::Shared(shared) => Some(shared.buffer()),
+            _ => None,
+        };
+        let single;
+        let (segments, bytes) = if let Some(buffer) = one {
+            let Some(address) = buffer.address(self.space) else {
+                return reject(request, FOREIGN);
+            };
+            let bytes = buffer.length();
+            single = Segment { address, bytes };
+            (core::slice::from_ref(&single), u64::from(bytes))
+        } else {
+            match gather(
+                &mut self.segments,
+                &request.buffers,
+                self.space,
+                self.max_segments,
+            ) {
+                Ok(bytes) => (self.segments.as_slice(), bytes),
+                Err(error) => return reject(request, error),
+            }
+        };
+        let low_bits = (1 << self.block_shift) - 1;
+        if (request.offset.0 | bytes) & low_bits != 0 {
+            return reject(request, RAGGED);
+        }
+        let submitted = driver.submit(&block::Request {
+            operation: request.operation,
+            namespace: self.namespace,
+            lba: block::Lba(request.offset.0 >> self.block_shift),
+            blocks: block::BlockCount(bytes >> self.block_shift),
+            segments,
+            flags: block::RequestFlags { fua: request.fua },
+            tag: id.0,
+        });
+        if let Err(error) = submitted {
+            return reject(request, error.into());
+        }
+        self.slots.insert(id, request);
+        self.pushed += 1;
+        Ok(id)
+    }
+
+    #[inline]
+    fn kick(&mut self) {
+        if self.pushed != 0
+            && let Some(driver) = &mut self.driver
+        {
+            // What the application stored in its buffers comes before the doorbell.
+            fence(Ordering::Release);
+            driver.kick();
+            self.statistics.rung(self.pushed);
+            self.pushed = 0;
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, mut completed: impl FnMut(Completion)) -> usize {
+        self.kick();
+        let Some(driver) = &mut self.driver else {
+            return 0;
+        };
+        let slots = &mut self.slots;
+        let mut strays = 0;
+        let reaped = driver.reap(|tag, result| {
+            // What the device stored comes before what the application loads.
+            fence(Ordering::Acquire);
+            match slots.remove(RequestId(tag), result.map_err(Error::from)) {
+                Some(completion) => completed(completion),
+                None => strays += 1,
+            }
+        });
+        self.statistics.strays += strays as u64;
+        self.statistics.polled(reaped - strays);
+        reaped - strays
+    }
+
+    fn wait(
+        &mut self,
+        deadline: u64,
+        mut completed: impl FnMut(Completion),
+    ) -> Result<usize, Error> {
+        let mut count = self.poll(&mut completed);
+        let mut now = self.now();
+        let look_until = match self.options.wait {
+            WaitMode::Poll => u64::MAX,
+            WaitMode::Interrupt => now,
+            WaitMode::Adaptive(nanoseconds) => now.saturating_add(nanoseconds),
+        };
+        while count == 0 && self.in_flight() != 0 {
+            if now >= deadline {
+                self.statistics.time_outs += 1;
+                return Err(LATE);
+            }
+            if now < look_until {
+                self.shared.clock.pause();
+            } else {
+                self.sleep(deadline)?;
+            }
+            // The time before the look: whatever is late, there is a look after the deadline.
+            now = self.now();
+            count = self.poll(&mut completed);
+        }
+        Ok(count)
+    }
+
+    /// A driver's queue has no way to stop a request, so it completes by itself. If it never does,
+    /// [`Integrated::reset`] takes everything back.
+    fn cancel(&mut self, id: RequestId) -> Cancel {
+        if self.slots.contains(id) {
+            Cancel::Pending
+        } else {
+            Cancel::Unknown
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    #[inline]
+    fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.now()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+}
+
+impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
+    /// Sleeps until there may be something to reap.
+    fn sleep(&mut self, deadline: u64) -> Result<(), Error> {
+        let Some(driver) = &mut self.driver else {
+            return Ok(());
+        };
+        match driver.wait(deadline) {
+            Ok(()) => self.statistics.wake_ups += 1,
+            // The caller looks once more, and then sees for itself how late it is.
+            Err(error) if error.kind == DriverErrorKind::TimedOut => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Reaps until the device has let go of everything, or the time for that is over; says whether
+    /// it has.
+    fn drain(&mut self) -> bool {
+        let clock = self.shared.clock.clone();
+        let deadline = clock.now().saturating_add(self.options.drain);
+        let quiet = clock.poll_until(deadline, || {
+            self.poll(drop);
+            let driver = self.driver.as_ref()?;
+            (driver.in_flight() == 0).then_some(())
+        });
+        quiet.is_some()
+    }
+}
+
+/// Waits for the device, with a bound. What it does not give back in time is kept from any other
+/// use, together with the driver's queue and the driver, until [`Integrated::reset`].
+impl<D: BlockDriver, V: Device> Drop for IntegratedQueue<D, V> {
+    fn drop(&mut self) {
+        if self.driver.is_none() || self.drain() {
+            return;
+        }
+        let stuck = Self {
+            driver: self.driver.take(),
+            slots: core::mem::replace(&mut self.slots, Slots::new(0)),
+            segments: Vec::new(),
+            shared: self.shared.clone(),
+            ..*self
+        };
+        lock(&self.shared.stuck, &self.shared.clock).push(stuck);
+    }
+}
+
+/// Puts the segments of several buffers together; returns how many bytes they are.
+#[inline(never)]
+fn gather(
+    segments: &mut Vec<Segment>,
+    buffers: &Buffers,
+    space: IoSpace,
+    limit: usize,
+) -> Result<u64, Error> {
+    segments.clear();
+    if buffers.count() > limit {
+        return Err(CROWDED);
+    }
+    let mut total = 0;
+    for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
+        let address = buffer.address(space).ok_or(FOREIGN)?;
+        let bytes = buffer.length();
+        segments.push(Segment { address, bytes });
+        total += u64::from(bytes);
+    }
+    Ok(total)
+}
+
+const FULL: Error = Error::new(
+    ErrorKind::QueueFull,
+    "the queue has no room: take completions first",
+);
+const FOREIGN: Error = Error::new(
+    ErrorKind::NotRegistered,
+    "a buffer is of another device's pool: use a pool of this one",
+);
+const RAGGED: Error = Error::new(
+    ErrorKind::InvalidRequest,
+    "offset and length are multiples of the device's block size",
+);
+const CROWDED: Error = Error::new(
+    ErrorKind::InvalidRequest,
+    "a request has at most as many buffers as the device's limits say",
+);
+const LATE: Error = Error::new(
+    ErrorKind::TimedOut,
+    "nothing completed before the deadline: the requests are still in flight",
+);
+
+#[cold]
+#[inline(never)]
+#[allow(clippy::result_large_err)]
+fn reject(request: Request, error: Error) -> Result<RequestId, Rejected> {
+    Err(Rejected { request, error })
+}
