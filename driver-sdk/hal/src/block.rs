@@ -265,7 +265,7 @@ pub trait BlockDriverQueue {
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
 
     /// Tells the device of everything that was submitted since the last call: at most one register
-    /// write, none if nothing was.
+    /// write for that and one for what was reaped meanwhile, none if nothing was submitted.
     fn kick(&mut self);
 
     /// Gives back what has completed: calls `completed(tag, result)` for each request and returns

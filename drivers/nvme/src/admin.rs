@@ -81,7 +81,6 @@ impl<D: Device> Admin<D> {
         match checked {
             Ok(status) => {
                 let dword0 = self.ring.memory.completions.load(completion);
-                self.ring.acknowledge();
                 status.result().map(|()| dword0)
             }
             Err(error) => {

@@ -139,10 +139,14 @@ impl<D: Device> Ring<D> {
         self.placed = self.placed.wrapping_add(1);
     }
 
-    /// Tells the device of all commands since the last time.
+    /// Tells the device of all commands since the last time, and before that which completions may
+    /// be overwritten. That can wait until then, and so is one register write for a batch however
+    /// many times it takes to reap it: the ring has more entries than there are slots, so it has
+    /// room for every command that the device knows of.
     #[inline(always)]
     pub(crate) fn ring(&mut self) {
         if self.placed != self.rung {
+            self.acknowledge();
             self.rung = self.placed;
             let tail = self.placed & self.mask;
             self.registers.write(self.tail_doorbell, tail);
@@ -301,12 +305,9 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
                 Stop::Other(_) | Stop::Empty => break,
             }
         }
-        if self.core.is_running(self.epoch) {
-            self.ring.acknowledge();
-            self.watch.count += 1;
-            if self.watch.count.is_multiple_of(Watch::INTERVAL) {
-                self.look();
-            }
+        self.watch.count += 1;
+        if self.watch.count.is_multiple_of(Watch::INTERVAL) {
+            self.look();
         }
         if !self.core.is_running(self.epoch) {
             self.give_back(&mut count, &mut completed);

@@ -119,7 +119,7 @@ impl<D: Device> Queue<D> {
     #[cold]
     pub(crate) fn look(&mut self) {
         let now = self.core.clock.now();
-        if now < self.watch.next {
+        if now < self.watch.next || !self.core.is_running(self.epoch) {
             return;
         }
         self.watch.next = now.saturating_add(self.watch.tick);
@@ -175,7 +175,13 @@ impl<D: Device> Queue<D> {
     /// Sleeps until there is something to reap, also because the device was lost.
     pub(crate) fn wait_until(&mut self, deadline: u64) -> Result<(), DriverError> {
         loop {
-            if self.ring.has_next() || !self.core.is_running(self.epoch) {
+            if !self.core.is_running(self.epoch) {
+                return Ok(());
+            }
+            // With a single MSI message, a controller interrupts again only after it was told that
+            // the completions before were taken.
+            self.ring.acknowledge();
+            if self.ring.has_next() {
                 return Ok(());
             }
             let tick = self.watch.next.min(deadline);
