@@ -13,7 +13,7 @@ use crate::{
 pub struct Disk {
     medium: Medium,
     /// Bytes of a block, if not QEMU's usual 512.
-    pub block_size: Option<u32>,
+    block_size: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Disk {
             medium: Medium::Null(bytes),
             block_size: None,
         }
+    }
+
+    /// The same with blocks of so many bytes.
+    pub fn with_blocks(mut self, bytes: u32) -> Self {
+        self.block_size = Some(bytes);
+        self
     }
 
     fn arguments(&self) -> [String; 4] {
@@ -218,10 +224,7 @@ mod tests {
         };
         let null = line(Disk::null(4096));
         assert!(null.contains("driver=null-co,size=4096"), "{null}");
-        let large = line(Disk {
-            block_size: Some(4096),
-            ..Disk::file("a")
-        });
+        let large = line(Disk::file("a").with_blocks(4096));
         assert!(large.contains("logical_block_size=4096"), "{large}");
     }
 }

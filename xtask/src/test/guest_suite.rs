@@ -44,16 +44,16 @@ pub fn kind(count: u32) -> String {
 
 /// Boots the machine once and counts what its test programs report, as tests of a kind.
 pub fn run(kind: &str, machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> {
-    run_and(kind, machine, limit, tally, |_| {})
+    run_and(kind, machine, limit, tally, |_, _| {})
 }
 
-/// The same; `watch` sees how far it has come.
+/// The same; `watch` sees every line of the log, and how far the tests have come.
 pub fn run_and(
     kind: &str,
     machine: &Machine,
     limit: Duration,
     tally: &mut Tally,
-    watch: impl Fn(&Suite),
+    mut watch: impl FnMut(&str, &Suite),
 ) -> Result<()> {
     let step = Step::new(format!(
         "booting the test programs with {}",
@@ -63,12 +63,12 @@ pub fn run_and(
     let report = Guest::start(machine)?.watch(Some(limit), |line| {
         if let Some(event) = protocol::parse(line) {
             suite.note(event);
-            watch(&suite);
             step.update(format!(
                 "{kind}: {} tests have reported",
                 suite.results.len()
             ));
         }
+        watch(line, &suite);
         Ok(())
     })?;
     drop(step);

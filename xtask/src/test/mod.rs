@@ -9,6 +9,7 @@ mod kernel;
 mod loader;
 mod multiboot;
 mod nmi;
+mod nvme;
 mod perf;
 mod protocol;
 mod red_zone;
@@ -103,6 +104,9 @@ fn linked(
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
     if tally.wants_kind(tally::DEVICE) {
         device::run(workspace, options, machine, limit, tally)?;
+    }
+    if tally.wants_kind(tally::NVME) {
+        nvme::run(workspace, options, machine, limit, tally)?;
     }
     if tally.wants_kind(tally::GUEST) {
         guest(options, machine, limit, tally)?;

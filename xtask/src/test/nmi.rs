@@ -40,7 +40,8 @@ pub fn run(machine: &Machine, limit: Duration, tally: &mut Tally) -> Result<()> 
                 thread::sleep(Duration::from_millis(1));
             }
         });
-        let watch = |suite: &Suite| blows.store(suite.is_in_full_swing(), Ordering::Relaxed);
+        let watch =
+            |_: &str, suite: &Suite| blows.store(suite.is_in_full_swing(), Ordering::Relaxed);
         let result = guest_suite::run_and(KIND, &machine, limit, tally, watch);
         blows.store(false, Ordering::Relaxed);
         end.store(true, Ordering::Relaxed);

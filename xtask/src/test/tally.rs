@@ -9,7 +9,8 @@ pub const PERF: &str = "perf::";
 pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
-const KINDS: [&str; 8] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE];
+pub const NVME: &str = "nvme[";
+const KINDS: [&str; 9] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 
