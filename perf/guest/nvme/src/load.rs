@@ -72,6 +72,15 @@ impl Target {
     }
 }
 
+/// How the reads of a batch came back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Polls {
+    /// Polls that found nothing.
+    pub vain: u64,
+    /// Polls that found something.
+    pub pieces: u64,
+}
+
 impl<D: Device> Load<D> {
     /// A queue for `depth` reads.
     pub fn new(device: D, driver: &mut Nvme<D>, depth: u16) -> Result<Self, DriverError> {
@@ -126,24 +135,30 @@ impl<D: Device> Load<D> {
         })
     }
 
-    /// Polls until `count` reads have come back, but not more than `most` times in vain. Returns
-    /// how often there was nothing. Never inlined, so that a poll in vain costs the same wherever
-    /// it is counted.
+    /// Polls until `count` reads have come back, but not more than `most` times in vain. Never
+    /// inlined, so that a poll in vain costs the same wherever it is counted.
     #[inline(never)]
-    pub fn drain(&mut self, mut count: usize, most: u64) -> u64 {
-        let mut vain = 0;
-        while count > 0 && vain < most {
+    pub fn drain(&mut self, mut count: usize, most: u64) -> Polls {
+        let mut polls = Polls::default();
+        while count > 0 && polls.vain < most {
             let reaped = self.reap(|_| {});
-            vain += u64::from(reaped == 0);
+            polls.vain += u64::from(reaped == 0);
+            polls.pieces += u64::from(reaped != 0);
             count -= reaped;
         }
-        vain
+        polls
     }
 
-    /// A closed batch: `depth` reads are submitted, rung for once, and reaped. Returns how many
-    /// polls were in vain.
+    /// A closed batch: `depth` reads are sent and reaped.
     #[inline(always)]
-    pub fn batch(&mut self, depth: u16) -> Result<u64, DriverError> {
+    pub fn batch(&mut self, depth: u16) -> Result<Polls, DriverError> {
+        self.send(depth)?;
+        Ok(self.drain(depth.into(), u64::MAX))
+    }
+
+    /// The first half of a closed batch: `depth` reads are submitted and rung for once.
+    #[inline(always)]
+    pub fn send(&mut self, depth: u16) -> Result<(), DriverError> {
         // In registers, not in memory.
         let (target, mut random) = (self.target, self.random);
         let mut offset = 0;
@@ -153,7 +168,7 @@ impl<D: Device> Load<D> {
         }
         self.random = random;
         self.kick();
-        Ok(self.drain(depth.into(), u64::MAX))
+        Ok(())
     }
 
     /// An error if any read has failed.
