@@ -44,10 +44,14 @@ pub fn schedule(mut guard: Guard) -> ! {
             .as_ref()
             .is_some_and(|work| work.must_finish(&thread));
         if thread.process.is_ending() && !must_finish {
-            let unfinished = state.work.take();
+            // All that it had is back before it counts as ended: who waits for the process then
+            // finds nothing missing.
+            if let Some(unfinished) = state.work.take() {
+                state.phase = Phase::Working;
+                lock_api::MutexGuard::unlocked(&mut guard, || drop(unfinished));
+            }
             let status = thread.process.state.get(&guard).status;
             end_thread(&mut guard, &thread, status.unwrap_or(ExitStatus::Killed(0)));
-            lock_api::MutexGuard::unlocked(&mut guard, || drop((unfinished, thread)));
             continue;
         }
         if state.work.is_some() {

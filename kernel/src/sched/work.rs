@@ -134,7 +134,6 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
             // The thread's memory is back before anybody is told.
             drop(thread);
             teardown::announce(&mut guard, &process);
-            lock_api::MutexGuard::unlocked(&mut guard, || drop(process));
         }
         Progress::Done(result) => {
             thread.set_result(&mut guard, result);

@@ -9,7 +9,7 @@ use driver_sdk::{
         startup as names,
     },
     prelude::*,
-    rt::syscall,
+    rt::{object::Snapshot, syscall},
 };
 
 use crate::{
@@ -112,13 +112,23 @@ fn a_name_cannot_pass_for_a_level_of_the_log() -> Outcome {
 
 /// A fault was counted twice, and a process's own switches of the address space not at all.
 fn a_fault_and_its_switches_are_counted_for_their_process() -> Outcome {
-    let child = Victim::new("invalid").shared(&Shared::new()?).spawn()?;
-    let counters = child.counters()?;
-    equal!(
-        end_of(&child)?.status,
-        ExitStatus::Faulted(Fault::InvalidInstruction)
-    );
-    let seen = counters.snapshot()?;
+    // The child waits for this thread to wait, so it is not gone when its counters are asked for.
+    let above = thread::Builder::new()
+        .affinity(1)
+        .spawn(|| -> Outcome<Snapshot> {
+            let shared = Shared::new()?;
+            let child = Victim::new("invalid")
+                .shared(&shared)
+                .with(|command| command.affinity(1).priority(1))
+                .spawn()?;
+            let counters = child.counters()?;
+            equal!(
+                end_of(&child)?.status,
+                ExitStatus::Faulted(Fault::InvalidInstruction)
+            );
+            Ok(counters.snapshot()?)
+        })?;
+    let seen = above.join()?;
     equal!(seen.get(Counter::Faults), 1, "its faults");
     check!(seen.get(Counter::AddressSpaceSwitches) >= 1);
     check!(seen.get(Counter::ThreadSwitches) >= seen.get(Counter::AddressSpaceSwitches));
