@@ -3,7 +3,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 use spillway_abi::{
     ABI_VERSION, Error, Handle, PAGE_SIZE, Rights, layout,
-    limits::{DEFAULT_PRIORITY, Limits, MAX_HANDLES, MAX_PRIORITY, MAX_THREADS},
+    limits::{DEFAULT_PRIORITY, Limits, MAX_HANDLES, MAX_PRIORITY, MAX_REQUESTS, MAX_THREADS},
     object::{PROCESS_NAME_LENGTH, ProcessArguments, ThreadArguments},
     startup,
 };
@@ -66,7 +66,7 @@ fn load(
             handles: MAX_HANDLES,
             threads: MAX_THREADS as u32,
             processes: u32::MAX,
-            reserved: 0,
+            requests: MAX_REQUESTS as u32,
         },
         affinity: u64::MAX,
         max_priority: MAX_PRIORITY,

@@ -38,7 +38,7 @@ pub fn start(entry: &Entry) -> Result<Process, String> {
             handles: entry.handles,
             threads: entry.threads,
             processes: entry.processes,
-            reserved: 0,
+            requests: Limits::DEFAULT.requests,
         })
         .affinity(entry.cores)
         .priority(entry.priority);

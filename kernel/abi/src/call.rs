@@ -30,10 +30,18 @@ pub enum Call {
     ExitThread = 10,
     /// `(code)`: ends the calling process.
     ExitProcess = 11,
+    /// `(service, token or 0, status, value, extra, deadline) → message`: answers a request, if the
+    /// token names one, and waits for the next ([`crate::service`]).
+    Serve = 12,
+    /// `(queue, minimum, deadline) → completions`: takes what was submitted, and waits until so many
+    /// completions are there ([`crate::queue`]).
+    Enter = 13,
+    /// `(event, event, deadline) → count`: signals the first, and waits for the second.
+    SignalAndWait = 14,
 }
 
 /// How many call numbers exist; numbers from here on are [`crate::Error::UnknownCall`].
-pub const CALL_COUNT: u64 = 12;
+pub const CALL_COUNT: u64 = 15;
 
 // The design keeps the number of system calls under twenty.
 const _: () = assert!(CALL_COUNT < 20);
@@ -54,36 +62,63 @@ impl Call {
             9 => Self::Yield,
             10 => Self::ExitThread,
             11 => Self::ExitProcess,
+            12 => Self::Serve,
+            13 => Self::Enter,
+            14 => Self::SignalAndWait,
             _ => return None,
         })
     }
 }
 
-/// An operation of [`Call::DoIo`]. Which object knows which operation, and what the arguments
-/// mean there, is in [`crate::object`].
+/// An operation on an object, by [`Call::DoIo`] or as an entry of a queue
+/// ([`crate::queue::Submission`]). Which object knows which, and what the arguments mean there, is
+/// in [`crate::object`], [`crate::device`] and [`crate::service`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Operation {
-    /// Looks up a named object.
+    /// `(name, length, value) → handle`: looks up a named object.
     Open = 0,
-    /// Makes a new object.
+    /// `(kind, b, c) → handle`: makes a new object.
     Create = 1,
-    /// Ends what the object stands for.
+    /// `(code)`: ends what the object stands for.
     Destroy = 2,
-    /// `(offset, address, length) → bytes read`.
+    /// `(offset, address, length, registration) → bytes read`.
     Read = 3,
-    /// `(offset, address, length) → bytes written`.
+    /// `(offset, address, length, registration) → bytes written`.
     Write = 4,
     /// `(key) → value`.
     GetMeta = 5,
     /// `(key, value)`.
     SetMeta = 6,
-    /// Yields a Memory or an Event of the object.
+    /// `(handle or null, rights, key) → handle or number`: gives the object a Memory or an Event to
+    /// use, or has it yield one.
     Share = 7,
+    /// `()`: gives the handle back. In a queue; alone it is [`Call::Close`].
+    Close = 8,
+    /// `(user data) → 0 or 1`: on an IoQueue, asks for a request to be given back soon; 1 if it is
+    /// still to come.
+    Cancel = 9,
+    /// `(token, status, value, extra)`: on a Service, answers a request.
+    Reply = 10,
+    /// `()`: waits for the object, until the entry's deadline. In a queue; alone it is
+    /// [`Call::Wait`].
+    Wait = 11,
+    /// `()`: nothing, on no object. In a queue only.
+    Nothing = 12,
 }
+
+/// How many operations exist; numbers from here on are [`crate::Error::BadOperation`].
+pub const OPERATION_COUNT: u64 = 13;
+
+/// In the operation of [`Call::DoIo`]: `r12` has a trace id, which the server of the object gets.
+pub const TRACED: u64 = 1 << 8;
+/// In the operation of [`Call::DoIo`]: `r13` has the deadline of the call, if a process serves the
+/// object.
+pub const TIMED: u64 = 1 << 9;
 
 impl Operation {
     /// The operation with this number, if there is one.
+    #[inline]
     pub const fn from_raw(number: u64) -> Option<Self> {
         Some(match number {
             0 => Self::Open,
@@ -94,6 +129,11 @@ impl Operation {
             5 => Self::GetMeta,
             6 => Self::SetMeta,
             7 => Self::Share,
+            8 => Self::Close,
+            9 => Self::Cancel,
+            10 => Self::Reply,
+            11 => Self::Wait,
+            12 => Self::Nothing,
             _ => return None,
         })
     }
@@ -118,9 +158,9 @@ mod tests {
 
     #[test]
     fn every_operation_number_round_trips() {
-        for number in 0..8 {
+        for number in 0..OPERATION_COUNT {
             assert_eq!(Operation::from_raw(number).unwrap() as u64, number);
         }
-        assert_eq!(Operation::from_raw(8), None);
+        assert_eq!(Operation::from_raw(OPERATION_COUNT), None);
     }
 }

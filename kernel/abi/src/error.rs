@@ -78,6 +78,14 @@ errors! {
     NotFound = 22, "nothing has this name";
     /// The device did not do what it must in time, or has hardware that is not supported.
     DeviceFailed = 23, "the device did not answer, or is not supported";
+    /// The process that serves the object has ended, or serves it no longer.
+    ServerGone = 24, "the process that serves the object is gone";
+    /// The request was cancelled before it was done.
+    Cancelled = 25, "the request was cancelled";
+    /// A ring has an index or an entry that cannot be.
+    Corrupt = 26, "a ring has an index or an entry that cannot be";
+    /// What the object does failed, for a reason of its own that comes with the error.
+    Failed = 27, "the object could not do it, for a reason of its own";
 }
 
 impl core::fmt::Display for Error {

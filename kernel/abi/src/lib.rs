@@ -8,7 +8,8 @@
 //! `rsi`, `rdx`, `r10`, `r8`, `r9`. On return `rax` is 0 or an [`Error`], and `rdx` is the value.
 //! Every other register that the C calling convention lets a function change is changed: `rcx` and
 //! `r11` are what `syscall` puts there (the next instruction and the flags), `rdi`, `rsi`, `r8` to
-//! `r10` and all vector registers come back cleared.
+//! `r10` and all vector registers come back cleared, but for the message that [`Call::Serve`] returns
+//! in them.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,8 @@ pub mod layout;
 pub mod limits;
 pub mod note;
 pub mod object;
+pub mod queue;
+pub mod service;
 pub mod startup;
 pub mod status;
 pub mod time;
@@ -32,7 +35,7 @@ pub use status::{ExitStatus, Fault};
 
 /// The version of everything in this crate. A program carries it in its ELF note, the kernel
 /// returns it from [`Call::Version`]; they must be equal.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Bytes in a page, the unit in which memory is created, mapped and protected.
 pub const PAGE_SIZE: u64 = 4096;

@@ -4,6 +4,16 @@
 pub const MAX_CORES: usize = 64;
 /// Threads in the whole system.
 pub const MAX_THREADS: usize = 4096;
+/// Requests of all queues of the system that can be in flight, and timers.
+pub const MAX_REQUESTS: usize = 8192;
+/// Entries of the submission ring of one queue.
+pub const MAX_QUEUE_ENTRIES: u32 = 1024;
+/// Entries of the completion ring of one queue.
+pub const MAX_COMPLETIONS: u32 = 4096;
+/// Slots of one service's receive window.
+pub const MAX_WINDOW_SLOTS: u32 = 1024;
+/// Bytes of one slot of a receive window: the most that one request copies.
+pub const MAX_WINDOW_SLOT: u64 = 1 << 20;
 /// How far down from the first process a process can be.
 pub const MAX_PROCESS_DEPTH: u32 = 16;
 /// Handles in one process.
@@ -34,8 +44,8 @@ pub struct Limits {
     pub threads: u32,
     /// Child processes, and theirs, that have not been given back.
     pub processes: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// Requests that can be in flight in its queues and its descendants', and their timers.
+    pub requests: u32,
 }
 
 const _: () = assert!(size_of::<Limits>() == 24);
@@ -47,6 +57,6 @@ impl Limits {
         handles: 256,
         threads: 32,
         processes: 0,
-        reserved: 0,
+        requests: 256,
     };
 }

@@ -10,6 +10,12 @@
 //! | Clock | – | – | – | [`ClockMeta`] |
 //! | Counters | – | – | Read: [`crate::counters`] | – |
 //! | Power | – | ends the machine | – | – |
+//! | Event | – | – | Write: signals it | – |
+//! | Timer | – | – | – | [`TimerMeta`] |
+//! | Processes | [`CreateKind::Process`] | – | Read: [`ProcessEntry`] | – |
+//!
+//! `Open` on Processes takes a name and yields the Process. `Share` with a null handle yields another
+//! handle to a Memory or an Event, and the Memory of an IoQueue's rings.
 //!
 //! Devices and what belongs to them are in [`crate::device`].
 
@@ -63,6 +69,16 @@ numbered! {
         Pin = 11,
         /// One of a function's vectors.
         Interrupt = 12,
+        /// Where requests on the objects of a server arrive.
+        Service = 13,
+        /// Submission and completion rings.
+        IoQueue = 14,
+        /// A wake-up.
+        Event = 15,
+        /// A wake-up by the clock.
+        Timer = 16,
+        /// The table of a process's descendants.
+        Processes = 17,
     }
 }
 
@@ -79,6 +95,17 @@ numbered! {
         Process = 3,
         /// The counters of that process, readable.
         Counters = 4,
+        /// `b` = entries of the submission ring, `c` = entries of the completion ring, or 0 for
+        /// twice as many ([`crate::queue`]).
+        IoQueue = 5,
+        /// An Event that was not signalled.
+        Event = 6,
+        /// A Timer that is not set.
+        Timer = 7,
+        /// A Service whose server that process is ([`crate::service`]).
+        Service = 8,
+        /// The table of that process's descendants, in which more can be made.
+        Processes = 9,
     }
 }
 
@@ -120,8 +147,24 @@ numbered! {
         Affinity = 2,
         /// Its number, unique while the system runs.
         Id = 3,
+        /// 1 asks the thread to stop: its waiting calls return [`crate::Error::Interrupted`], now
+        /// and until this is 0 again.
+        Stop = 4,
     }
 }
+
+numbered! {
+    /// Keys of a Timer. Setting needs [`crate::Rights::MANAGE`], reading [`crate::Rights::READ`].
+    TimerMeta {
+        /// When it fires, in nanoseconds on the monotonic clock; 0 if it is not set.
+        Deadline = 1,
+        /// After how many nanoseconds it fires again, at least [`MIN_TIMER_PERIOD`]; 0 for never.
+        Period = 2,
+    }
+}
+
+/// The shortest period of a Timer, in nanoseconds.
+pub const MIN_TIMER_PERIOD: u64 = 10_000;
 
 numbered! {
     /// Keys of a Memory. Needs no right.
@@ -178,6 +221,19 @@ pub struct ProcessArguments {
     /// Must be 0.
     pub reserved: u32,
 }
+
+/// One process in a table of processes: a record of [`PROCESS_ENTRY_SIZE`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessEntry {
+    /// Its number, unique while the system runs.
+    pub id: u64,
+    /// As in [`ProcessArguments`].
+    pub name: [u8; PROCESS_NAME_LENGTH],
+}
+
+/// Bytes of a [`ProcessEntry`].
+pub const PROCESS_ENTRY_SIZE: usize = size_of::<ProcessEntry>();
 
 /// Bytes in a process's name.
 pub const PROCESS_NAME_LENGTH: usize = 32;

@@ -30,7 +30,7 @@ const LIMITS: Limits = Limits {
     handles: 64,
     threads: 4,
     processes: 4,
-    reserved: 0,
+    requests: 64,
 };
 
 fn is_told(kind: &str) -> Outcome {

@@ -17,7 +17,7 @@ fn random_calls_from_several_threads_harm_nobody() -> Outcome {
         handles: 100,
         threads: 12,
         processes: 4,
-        reserved: 0,
+        requests: 64,
     };
     for seed in 1..if soak() { 400 } else { 12 } {
         leaves_nothing(|| {

@@ -28,7 +28,7 @@ const LIMITS: Limits = Limits {
     handles: 40,
     threads: 8,
     processes: 0,
-    reserved: 0,
+    requests: 64,
 };
 
 /// The victim must be told and return 0, twice, and leave nothing.
@@ -126,9 +126,9 @@ fn a_child_cannot_be_given_more_than_this_process_has() -> Outcome {
             },
         ),
         (
-            "reserved",
+            "requests",
             Limits {
-                reserved: 1,
+                requests: u32::MAX,
                 ..LIMITS
             },
         ),

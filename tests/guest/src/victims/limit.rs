@@ -81,7 +81,7 @@ fn child() -> Result<Process, Error> {
         handles: 32,
         threads: 1,
         processes: 0,
-        reserved: 0,
+        requests: 64,
     };
     idle_process(own_process(), limits)
 }
@@ -192,7 +192,7 @@ pub fn processes() -> i32 {
             handles: 1,
             threads: 1,
             processes: 0,
-            reserved: 0,
+            requests: 64,
         },
         affinity: 0,
         max_priority: 1,
@@ -233,7 +233,7 @@ pub fn family() -> i32 {
             handles: 1,
             threads: 1,
             processes: 0,
-            reserved: 0,
+            requests: 64,
         },
         affinity: 0,
         max_priority: 1,

@@ -1,0 +1,154 @@
+//! IoQueues: rings that a program shares with the kernel, for requests and for what comes of them.
+//!
+//! `Create` makes one, `Share` yields the Memory of its rings, to be mapped readable and writable:
+//!
+//! ```text
+//!  0       header of the submission ring     the program produces, the kernel consumes
+//!  256     header of the completion ring     the kernel produces, the program consumes
+//!  512     entries of the submission ring    64 bytes each
+//!  then    entries of the completion ring    64 bytes each
+//! ```
+//!
+//! The headers are those of the crate `spillway-ring`. [`Call::Enter`] takes what was submitted, all
+//! of it or until as many requests are under way as the submission ring has entries, and waits.
+//! A completion always finds room, because a request is taken only when there is room for its
+//! completion; what is not taken stays in the submission ring.
+//!
+//! [`Call::Enter`]: crate::Call::Enter
+
+use crate::{Error, Handle, call::Operation, service::Token, service::What};
+
+/// Where the submission ring's header is.
+pub const SUBMISSION_HEADER: usize = 0;
+/// Where the completion ring's header is.
+pub const COMPLETION_HEADER: usize = 256;
+/// Where the entries begin.
+pub const ENTRIES: usize = 512;
+/// Bytes of an entry of either ring.
+pub const ENTRY_SIZE: usize = 64;
+
+/// One operation on one object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Submission {
+    /// The raw handle.
+    pub object: u32,
+    /// The number of an [`Operation`].
+    pub operation: u32,
+    /// Comes back with the completion.
+    pub user_data: u64,
+    /// Follows the request; 0 for none.
+    pub trace: u64,
+    /// The operation's arguments `a` to `d`, as by `do_io`.
+    pub arguments: [u64; 4],
+    /// For [`Operation::Wait`]: nanoseconds on the monotonic clock. Otherwise 0.
+    pub deadline: u64,
+}
+
+impl Submission {
+    /// An operation, without deadline and trace id.
+    #[inline]
+    pub const fn new(
+        object: Handle,
+        operation: Operation,
+        user_data: u64,
+        arguments: [u64; 4],
+    ) -> Self {
+        Self {
+            object: object.raw(),
+            operation: operation as u32,
+            user_data,
+            trace: 0,
+            arguments,
+            deadline: 0,
+        }
+    }
+}
+
+/// What came of an operation, or a message to a service that is bound to the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Completion {
+    /// Of a completion: the submission's. Of a message: the server's number of the object.
+    pub user_data: u64,
+    /// Of a completion: 0 or the number of an [`Error`]. Of a message: [`MESSAGE`].
+    pub status: u32,
+    /// Of a message: which of the services that are bound to the queue, in the order in which they
+    /// were bound.
+    pub service: u32,
+    /// Of a completion: the value. Of a message: the [`Token`].
+    pub value: u64,
+    /// The trace id.
+    pub trace: u64,
+    /// Of a message: [`What`] it is.
+    pub what: u64,
+    /// Of a message: the arguments.
+    pub arguments: [u64; 3],
+}
+
+/// The status of a completion that is a message to a service.
+pub const MESSAGE: u32 = u32::MAX;
+
+const _: () = {
+    assert!(size_of::<Submission>() == ENTRY_SIZE && align_of::<Submission>() == 8);
+    assert!(size_of::<Completion>() == ENTRY_SIZE && align_of::<Completion>() == 8);
+    assert!(core::mem::offset_of!(Submission, arguments) == 24);
+    assert!(core::mem::offset_of!(Completion, value) == 16);
+    assert!(core::mem::offset_of!(Completion, arguments) == 40);
+};
+
+impl Completion {
+    /// Whether it is a message to a service.
+    #[inline]
+    pub const fn is_message(&self) -> bool {
+        self.status == MESSAGE
+    }
+
+    /// The result of an operation. [`Error::Failed`] for a number of an error that is not known.
+    #[inline]
+    pub const fn result(&self) -> Result<u64, Error> {
+        if self.status == 0 {
+            return Ok(self.value);
+        }
+        match Error::from_raw(self.status as u64) {
+            Some(error) => Err(error),
+            None => Err(Error::Failed),
+        }
+    }
+
+    /// Of a message: its token.
+    #[inline]
+    pub const fn token(&self) -> Token {
+        Token(self.value)
+    }
+
+    /// Of a message: what it is.
+    #[inline]
+    pub const fn what(&self) -> What {
+        What(self.what)
+    }
+}
+
+/// Bytes of the Memory of a queue's rings, before they are rounded up to pages.
+#[inline]
+pub const fn ring_bytes(submissions: u32, completions: u32) -> usize {
+    ENTRIES + (submissions as usize + completions as usize) * ENTRY_SIZE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completion_has_a_result() {
+        let completion = |status| Completion {
+            status,
+            value: 7,
+            ..Completion::default()
+        };
+        assert_eq!(completion(0).result(), Ok(7));
+        assert_eq!(completion(Error::Gone as u32).result(), Err(Error::Gone));
+        assert_eq!(completion(0xfffe).result(), Err(Error::Failed));
+        assert!(completion(MESSAGE).is_message() && !completion(0).is_message());
+    }
+}
