@@ -9,7 +9,8 @@
 //!  then    entries of the completion ring    64 bytes each
 //! ```
 //!
-//! The headers are those of the crate `spillway-ring`. [`Call::Enter`] takes what was submitted, all
+//! The headers are those of the crate `spillway-ring`, the entries words as
+//! [`Submission::to_words`] and [`Completion::to_words`] make them. [`Call::Enter`] takes what was submitted, all
 //! of it or until as many requests are under way as the submission ring has entries, and waits.
 //! A completion always finds room, because a request is taken only when there is room for its
 //! completion; what is not taken stays in the submission ring.
@@ -63,6 +64,28 @@ impl Submission {
             deadline: 0,
         }
     }
+
+    /// As it stands in the ring.
+    #[inline(always)]
+    pub const fn to_words(&self) -> [u64; ENTRY_SIZE / 8] {
+        let [a, b, c, d] = self.arguments;
+        let first = self.object as u64 | (self.operation as u64) << 32;
+        [first, self.user_data, self.trace, a, b, c, d, self.deadline]
+    }
+
+    /// What stands in the ring, whatever that is.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; ENTRY_SIZE / 8]) -> Self {
+        let [first, user_data, trace, a, b, c, d, deadline] = words;
+        Self {
+            object: first as u32,
+            operation: (first >> 32) as u32,
+            user_data,
+            trace,
+            arguments: [a, b, c, d],
+            deadline,
+        }
+    }
 }
 
 /// What came of an operation, or a message to a service that is bound to the queue.
@@ -98,6 +121,38 @@ const _: () = {
 };
 
 impl Completion {
+    /// As it stands in the ring.
+    #[inline(always)]
+    pub const fn to_words(&self) -> [u64; ENTRY_SIZE / 8] {
+        let [a, b, c] = self.arguments;
+        let second = self.status as u64 | (self.service as u64) << 32;
+        [
+            self.user_data,
+            second,
+            self.value,
+            self.trace,
+            self.what,
+            a,
+            b,
+            c,
+        ]
+    }
+
+    /// What stands in the ring, whatever that is.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; ENTRY_SIZE / 8]) -> Self {
+        let [user_data, second, value, trace, what, a, b, c] = words;
+        Self {
+            user_data,
+            status: second as u32,
+            service: (second >> 32) as u32,
+            value,
+            trace,
+            what,
+            arguments: [a, b, c],
+        }
+    }
+
     /// Whether it is a message to a service.
     #[inline]
     pub const fn is_message(&self) -> bool {
@@ -138,6 +193,15 @@ pub const fn ring_bytes(submissions: u32, completions: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_words_are_an_entry(words: [u64; 8]) {
+            prop_assert_eq!(Submission::from_words(words).to_words(), words);
+            prop_assert_eq!(Completion::from_words(words).to_words(), words);
+        }
+    }
 
     #[test]
     fn a_completion_has_a_result() {
