@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, Ordering};
 
+use core::sync::atomic::AtomicU32 as Untouched;
+
 use crate::{Entry, Refused};
 
 /// The version of the layout.
@@ -51,7 +53,7 @@ pub struct Info {
     /// The bytes of an entry.
     pub entry_size: AtomicU32,
     /// Zero.
-    pub reserved: [AtomicU32; 12],
+    pub reserved: [Untouched; 12],
 }
 
 /// What one side tells the other.
@@ -64,7 +66,7 @@ pub struct Side {
     /// Whether this side wants to be woken: 0 or 1. See [`wake`](crate::wake).
     pub sleeps: AtomicU32,
     /// Zero.
-    pub reserved: [AtomicU32; 14],
+    pub reserved: [Untouched; 14],
 }
 
 #[cfg(not(loom))]

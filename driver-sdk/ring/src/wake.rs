@@ -36,7 +36,9 @@ use loom::sync::atomic::{AtomicU32, Ordering, fence};
 /// not see the flag.
 #[inline]
 pub(crate) fn raise(flag: &AtomicU32) {
-    flag.store(1, Ordering::Relaxed);
+    // Not a store: all changes of the flag are read-modify-writes, so they have one order that both
+    // sides, and the model, agree on.
+    flag.swap(1, Ordering::Relaxed);
     fence(Ordering::SeqCst);
 }
 
