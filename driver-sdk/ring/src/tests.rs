@@ -1,0 +1,7 @@
+//! With `--cfg loom` every interleaving that the memory model allows is tried (`model`); without
+//! it, everything else is tested.
+
+#[cfg(loom)]
+mod model;
+#[cfg(not(loom))]
+mod plain;
