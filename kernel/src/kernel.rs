@@ -3,6 +3,7 @@
 use lock_api::MutexGuard;
 
 use crate::{
+    ipc::requests::Requests,
     object::interrupt::Vectors,
     sched::Scheduler,
     sync::{RawSpin, Spin},
@@ -16,6 +17,8 @@ pub struct Kernel {
     pub sched: Scheduler,
     /// Which vectors of which core belong to devices.
     pub interrupts: Vectors,
+    /// What waits without a thread.
+    pub requests: Requests,
     /// For thread and process numbers that are never used twice.
     next_id: u64,
 }
@@ -23,6 +26,7 @@ pub struct Kernel {
 static KERNEL: Spin<Kernel> = Spin::new(Kernel {
     sched: Scheduler::empty(),
     interrupts: Vectors::new(),
+    requests: Requests::empty(),
     next_id: 1,
 });
 

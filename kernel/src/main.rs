@@ -13,6 +13,7 @@ extern crate spillway_memops as _;
 mod arch;
 mod first;
 mod iommu;
+mod ipc;
 mod kernel;
 mod memory;
 mod object;

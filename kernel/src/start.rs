@@ -168,6 +168,7 @@ fn describe_protection(options: &Options) {
 fn start_first_core() {
     let mut guard = kernel::lock();
     guard.sched.init().expect("no memory for the scheduler");
+    guard.requests.init().expect("no memory for requests");
     guard
         .sched
         .add_core(0)

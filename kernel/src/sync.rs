@@ -72,6 +72,12 @@ pub struct Locked<T>(UnsafeCell<T>);
 // mutex makes a `Send` value `Sync`.
 unsafe impl<T: Send> Sync for Locked<T> {}
 
+impl<T: Default> Default for Locked<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Locked<T> {
     /// Puts a value under the kernel lock.
     pub const fn new(value: T) -> Self {

@@ -20,7 +20,8 @@ pub enum Call {
     Unmap = 5,
     /// `(process or thread, deadline) → exit status`: waits for its end.
     Wait = 6,
-    /// `(address, expected, deadline)`: sleeps while the 32-bit word has the expected value.
+    /// `(address, expected, deadline, 0 or [`FUTEX_DEAF`])`: sleeps while the 32-bit word has the
+    /// expected value.
     FutexWait = 7,
     /// `(address, count) → woken`: wakes sleepers of this process on that word.
     FutexWake = 8,
@@ -138,6 +139,10 @@ impl Operation {
         })
     }
 }
+
+/// For [`Call::FutexWait`]: a request to stop does not end the wait, because what is waited for, as
+/// a lock, is to be had soon.
+pub const FUTEX_DEAF: u64 = 1;
 
 /// A deadline that never comes. Deadlines are nanoseconds on the monotonic clock
 /// ([`crate::time::TimePage`]); one in the past means "do not wait".

@@ -12,7 +12,7 @@
 //! | Power | – | ends the machine | – | – |
 //! | Event | – | – | Write: signals it | – |
 //! | Timer | – | – | – | [`TimerMeta`] |
-//! | Processes | [`CreateKind::Process`] | – | Read: [`ProcessEntry`] | – |
+//! | Processes | [`CreateKind::Process`] | – | Read: [`ProcessEntry`], from an offset that an entry names | – |
 //!
 //! `Open` on Processes takes a name and yields the Process. `Share` with a null handle yields another
 //! handle to a Memory or an Event, and the Memory of an IoQueue's rings.
@@ -228,12 +228,41 @@ pub struct ProcessArguments {
 pub struct ProcessEntry {
     /// Its number, unique while the system runs.
     pub id: u64,
+    /// The offset from which the rest of the table is read.
+    pub next: u64,
     /// As in [`ProcessArguments`].
     pub name: [u8; PROCESS_NAME_LENGTH],
 }
 
 /// Bytes of a [`ProcessEntry`].
 pub const PROCESS_ENTRY_SIZE: usize = size_of::<ProcessEntry>();
+
+impl ProcessEntry {
+    /// As it is read, little-endian.
+    pub fn to_bytes(&self) -> [u8; PROCESS_ENTRY_SIZE] {
+        let mut bytes = [0; PROCESS_ENTRY_SIZE];
+        bytes[..8].copy_from_slice(&self.id.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.next.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.name);
+        bytes
+    }
+
+    /// The entry that was read.
+    pub fn from_bytes(bytes: &[u8; PROCESS_ENTRY_SIZE]) -> Self {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        let mut name = [0; PROCESS_NAME_LENGTH];
+        name.copy_from_slice(&bytes[16..]);
+        Self {
+            id: word(0),
+            next: word(8),
+            name,
+        }
+    }
+}
 
 /// Bytes in a process's name.
 pub const PROCESS_NAME_LENGTH: usize = 32;

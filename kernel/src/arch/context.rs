@@ -6,7 +6,7 @@
 
 use core::mem::offset_of;
 
-use spillway_abi::Error;
+use spillway_abi::{Error, service::Message};
 
 use super::segments::{USER_CODE, USER_DATA};
 
@@ -16,6 +16,8 @@ use super::segments::{USER_CODE, USER_DATA};
 pub enum Resume {
     /// By `syscall`: only what a call preserves is saved; back by `sysret`.
     Call = 0,
+    /// Like [`Self::Call`], with a message in the registers that are cleared otherwise.
+    Message = 2,
     /// By a trap or interrupt, or it has not run yet: all is saved; back by `iret`.
     Trap = 1,
 }
@@ -147,5 +149,27 @@ impl Context {
             Ok(value) => (0, value),
             Err(error) => (error as u64, 0),
         };
+    }
+
+    /// Sets a result that has a number beside the error.
+    #[inline]
+    pub fn set_answer(&mut self, answer: Result<u64, (Error, u64)>) {
+        (self.registers.rax, self.registers.rdx) = match answer {
+            Ok(value) => (0, value),
+            Err((error, detail)) => (error as u64, detail),
+        };
+    }
+
+    /// Sets a message as the result of the system call that the thread is in.
+    #[inline]
+    pub fn set_message(&mut self, message: &Message) {
+        let registers = &mut self.registers;
+        registers.rax = 0;
+        registers.rdx = message.token.0;
+        registers.rdi = message.object;
+        registers.rsi = message.what.0;
+        [registers.r10, registers.r8, registers.r9] = message.arguments;
+        registers.r12 = message.trace;
+        self.resume = Resume::Message;
     }
 }

@@ -24,6 +24,9 @@ pub struct Account {
     /// Descendants that are not wholly gone.
     processes: AtomicU32,
     process_limit: u32,
+    /// Requests that queues, and timers, can have under way.
+    requests: AtomicU32,
+    request_limit: u32,
     parent: Option<Arc<Account>>,
     depth: u32,
 }
@@ -48,6 +51,8 @@ impl Account {
             tables: AtomicU64::new(0),
             processes: AtomicU32::new(0),
             process_limit: limits.processes,
+            requests: AtomicU32::new(0),
+            request_limit: limits.requests,
             parent,
             depth,
         })
@@ -121,6 +126,34 @@ impl Account {
             }
         }
         Ok(())
+    }
+
+    /// Charges places for requests. [`Error::LimitReached`], and nothing charged, as for memory.
+    pub fn add_requests(&self, more: u32) -> Result<(), Error> {
+        for (above, account) in self.line().enumerate() {
+            let room = |count: u32| {
+                let sum = count.checked_add(more);
+                sum.filter(|&sum| sum <= account.request_limit)
+            };
+            if account
+                .requests
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+                .is_err()
+            {
+                self.line().take(above).for_each(|account| {
+                    account.requests.fetch_sub(more, Ordering::Relaxed);
+                });
+                return Err(Error::LimitReached);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives places for requests back.
+    pub fn remove_requests(&self, count: u32) {
+        self.line().for_each(|account| {
+            account.requests.fetch_sub(count, Ordering::Relaxed);
+        });
     }
 
     /// A child is wholly gone.

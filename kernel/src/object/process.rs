@@ -11,7 +11,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::{handles::HandleTable, queue::List, regions::RegionMap};
 
-use super::{Grant, Object};
+use super::{Grant, Object, Service};
 use crate::{
     arch::core,
     kernel::{self, Guard, Kernel},
@@ -68,6 +68,8 @@ pub struct ProcessState {
     pub gone: bool,
     /// The functions that it owns.
     pub grants: Vec<Arc<Grant>>,
+    /// The services of which it is the server.
+    pub services: Vec<Arc<Service>>,
     /// Who waits for that.
     pub waiters: List,
     /// Handles to it in other processes' tables.
@@ -118,11 +120,17 @@ impl Process {
                 fault: FaultReport::default(),
                 gone: false,
                 grants: Vec::new(),
+                services: Vec::new(),
                 waiters: List::new(),
                 outside_handles: 0,
                 next_orphan: None,
             }),
         }))
+    }
+
+    /// The name as its creator gave it.
+    pub fn padded_name(&self) -> [u8; PROCESS_NAME_LENGTH] {
+        self.name
     }
 
     /// The name for people.
@@ -200,6 +208,7 @@ impl Process {
         let state = self.state.get_mut(kernel);
         state.handles = HandleTable::new(0);
         state.grants = Vec::new();
+        state.services = Vec::new();
         self.account
             .release(PROCESS_COST + HANDLE_COST * u64::from(self.limits.handles));
     }

@@ -3,11 +3,17 @@
 use core::cell::UnsafeCell;
 
 use alloc::sync::Arc;
-use spillway_abi::{Error, ExitStatus, PAGE_SIZE, object::ThreadArguments};
+use spillway_abi::{Error, ExitStatus, PAGE_SIZE, object::ThreadArguments, service::Message};
 use spillway_kernel_core::queue::List;
 
-use super::{Interrupt, Process};
-use crate::{arch::context::Context, kernel::Kernel, sched::work::Work, sync::Locked};
+use super::{Event, Interrupt, IoQueue, Process, Service, Timer};
+use crate::{
+    arch::context::Context,
+    ipc::{Asked, reply::Answer},
+    kernel::Kernel,
+    sched::work::Work,
+    sync::Locked,
+};
 
 /// A thread. It is never ended from outside: it ends by itself or with its process.
 #[derive(Debug)]
@@ -65,19 +71,36 @@ pub enum Wait {
     Thread(Arc<Thread>),
     /// An interrupt of a device.
     Interrupt(Arc<Interrupt>),
+    /// An event.
+    Event(Arc<Event>),
+    /// A timer.
+    Timer(Arc<Timer>),
+    /// The answer of a server; what was asked is in the thread.
+    Answer,
+    /// Room in the window of a server.
+    Window(Arc<Service>),
+    /// A request on an object that the process serves.
+    Serve(Arc<Service>),
+    /// Completions in a queue.
+    Queue(Arc<IoQueue>),
     /// Only the deadline.
     Time,
 }
 
 impl Wait {
-    /// The list of those who wait for the object. Words have a table of their own, and for the
-    /// deadline alone there is no list.
+    /// The list of those who wait for the object. Words have a table of their own, who asked a server
+    /// is on the list of its stage, a queue has one who waits, and for the deadline alone there is
+    /// no list.
     pub fn waiters<'a>(&'a self, kernel: &'a mut Kernel) -> Option<&'a mut List> {
         Some(match self {
             Self::Process(process) => &mut process.state.get_mut(kernel).waiters,
             Self::Thread(thread) => &mut thread.state.get_mut(kernel).waiters,
             Self::Interrupt(interrupt) => &mut interrupt.state.get_mut(kernel).waiters,
-            Self::Futex(_) | Self::Time => return None,
+            Self::Event(event) => &mut event.state.get_mut(kernel).waiters,
+            Self::Timer(timer) => &mut timer.state.get_mut(kernel).waiters,
+            Self::Window(service) => &mut service.state.get_mut(kernel).window_waiters,
+            Self::Serve(service) => &mut service.state.get_mut(kernel).servers,
+            Self::Futex(_) | Self::Answer | Self::Queue(_) | Self::Time => return None,
         })
     }
 }
@@ -87,8 +110,10 @@ impl Wait {
 pub struct ThreadState {
     /// Where it is.
     pub phase: Phase,
-    /// 0 to 31.
+    /// 0 to 31: its own, or while it serves a thread, that thread's.
     pub priority: u8,
+    /// Its own priority.
+    pub own_priority: u8,
     /// A bit per core on which it may run.
     pub affinity: u64,
     /// The core on which it runs, is ready, or ran last.
@@ -100,6 +125,14 @@ pub struct ThreadState {
     pub work: Option<Work>,
     /// Who waits for its end.
     pub waiters: List,
+    /// What it asked a server, while it waits for the answer.
+    pub asked: Option<Asked>,
+    /// A slot of a window that was handed to it.
+    pub window_slot: Option<u16>,
+    /// It was asked to stop: it does not wait.
+    pub stop: bool,
+    /// The word that it waits for matters more than that.
+    pub deaf: bool,
 }
 
 impl Thread {
@@ -125,11 +158,16 @@ impl Thread {
             state: Locked::new(ThreadState {
                 phase: Phase::Ready,
                 priority,
+                own_priority: priority,
                 affinity,
                 home: affinity.trailing_zeros() as usize,
                 slice_left: 0,
                 work: None,
                 waiters: List::new(),
+                asked: None,
+                window_slot: None,
+                stop: false,
+                deaf: false,
             }),
         }
     }
@@ -146,5 +184,36 @@ impl Thread {
         // SAFETY: the thread waits in a system call, so no entry code uses its context; the
         // kernel lock is held, so no other core does this.
         unsafe { (*self.context.get()).set_result(result) }
+    }
+
+    /// Sets what a server answered as the result of the call that the thread waits in.
+    #[inline]
+    pub fn set_answer(&self, _kernel: &mut Kernel, answer: Answer) {
+        // SAFETY: as in `set_result`.
+        unsafe { (*self.context.get()).set_answer(answer) }
+    }
+
+    /// Sets a message as the result of the call that the thread waits in.
+    #[inline]
+    pub fn set_message(&self, _kernel: &mut Kernel, message: &Message) {
+        // SAFETY: as in `set_result`.
+        unsafe { (*self.context.get()).set_message(message) }
+    }
+
+    /// `r12` and `r13` of the system call that the thread is in.
+    #[inline]
+    pub fn extra_arguments(&self, _kernel: &Kernel) -> [u64; 2] {
+        // SAFETY: the thread is in a system call, whose entry code has saved its registers and does
+        // not touch them before the return.
+        let registers = unsafe { &(*self.context.get()).registers };
+        [registers.r12, registers.r13]
+    }
+
+    /// The queue in which the thread waits for completions, if it does.
+    pub fn waited_queue(&self, kernel: &Kernel) -> Option<Arc<IoQueue>> {
+        match &self.state.get(kernel).phase {
+            Phase::Waiting(Wait::Queue(queue)) => Some(queue.clone()),
+            _ => None,
+        }
     }
 }

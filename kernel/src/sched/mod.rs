@@ -18,22 +18,29 @@ use spillway_abi::{
 };
 use spillway_kernel_core::{
     deadlines::Deadlines,
-    queue::{Links, RunQueue},
+    queue::{Links, List, RunQueue},
     slots::Slots,
     waits::WaitTable,
 };
 
 pub use idle::set_poll as set_idle_poll;
-pub use switch::{account_calls, reschedule_after_call, reschedule_after_trap, schedule};
+pub use switch::{
+    account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,
+    schedule, set_timer, switch_to,
+};
+pub use wait::{
+    edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,
+    wait_listed, wake_first, wake_futex,
+};
 use wait::{end_wait, wake_all};
-pub use wait::{has_passed, wait, wake_first, wake_futex};
 
 use crate::{
     arch::{core, entry, of},
+    ipc::requests::WAITERS,
     kernel::Kernel,
     object::{
         Process, Thread,
-        thread::{Phase, THREAD_COST},
+        thread::{Phase, THREAD_COST, Wait},
     },
     platform::{apic, vectors},
     time_page,
@@ -43,9 +50,9 @@ use work::{Teardown, Work};
 /// What the kernel lock protects of scheduling.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Run queues and waits: a thread is in at most one of them.
+    /// Run queues and waits: a thread, or a request, is in at most one of them.
     links: Links,
-    /// The threads of each process.
+    /// The threads of each process, and the requests of each queue.
     siblings: Links,
     slots: Slots,
     threads: Vec<Option<Arc<Thread>>>,
@@ -92,8 +99,8 @@ impl Scheduler {
 
     /// Makes room for all threads that there can be. Once, at boot.
     pub fn init(&mut self) -> Result<(), Error> {
-        self.links = Links::new(MAX_THREADS)?;
-        self.siblings = Links::new(MAX_THREADS)?;
+        self.links = Links::new(WAITERS)?;
+        self.siblings = Links::new(WAITERS)?;
         self.slots = Slots::new(MAX_THREADS as u16)?;
         self.waits = WaitTable::new(MAX_THREADS)?;
         self.threads = Vec::new();
@@ -106,7 +113,7 @@ impl Scheduler {
 
     /// Lets a core take part.
     pub fn add_core(&mut self, index: usize) -> Result<(), Error> {
-        self.cores[index].deadlines = Deadlines::new(MAX_THREADS)?;
+        self.cores[index].deadlines = Deadlines::new(WAITERS)?;
         self.online |= 1 << index;
         Ok(())
     }
@@ -123,9 +130,36 @@ impl Scheduler {
             .expect("a queued slot has a thread")
     }
 
-    /// The sibling behind a thread in its process's list.
-    pub fn next_sibling(&self, list: &spillway_kernel_core::queue::List, slot: u16) -> Option<u16> {
+    /// The sibling behind a thread in its process's list, or a request in its queue's.
+    pub fn next_sibling(&self, list: &List, slot: u16) -> Option<u16> {
         list.next(&self.siblings, slot)
+    }
+
+    /// The waiter behind another on a list.
+    pub fn next_in(&self, list: &List, slot: u16) -> Option<u16> {
+        list.next(&self.links, slot)
+    }
+
+    /// The neighbours on lists of waiters.
+    pub fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+
+    /// The neighbours on lists of siblings.
+    pub fn siblings(&mut self) -> &mut Links {
+        &mut self.siblings
+    }
+
+    /// The thread in a slot, if there is one.
+    #[inline]
+    pub fn find(&self, slot: u16) -> Option<Arc<Thread>> {
+        self.threads.get(usize::from(slot))?.clone()
+    }
+
+    /// The threads from a slot on.
+    pub fn threads_from(&self, slot: u16) -> impl Iterator<Item = (u16, &Arc<Thread>)> {
+        let rest = self.threads.iter().zip(0u16..).skip(slot.into());
+        rest.filter_map(|(thread, slot)| Some((slot, thread.as_ref()?)))
     }
 }
 
@@ -162,8 +196,47 @@ pub fn withdraw(kernel: &mut Kernel, thread: &Arc<Thread>) {
     forget(kernel, thread, ExitStatus::Exited(0));
 }
 
-/// Changes a thread's priority, wherever it is.
+/// Changes a thread's own priority, wherever it is. If it runs at that of a thread that it serves, it
+/// goes on so.
 pub fn set_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
+    let state = thread.state.get_mut(kernel);
+    let before = core::mem::replace(&mut state.own_priority, priority);
+    if state.priority == before {
+        use_priority(kernel, thread, priority);
+    }
+}
+
+/// Lets a thread run at its own priority again, if it ran at that of one that it served.
+pub fn restore_priority(kernel: &mut Kernel, thread: &Thread) {
+    let state = thread.state.get(kernel);
+    if state.priority != state.own_priority {
+        let own = state.own_priority;
+        use_priority(kernel, thread, own);
+    }
+}
+
+/// Asks a thread to stop, or takes that back. Its waits end with `Interrupted`, but for that of an
+/// answer to a request that named registered memory.
+pub fn set_stop(kernel: &mut Kernel, thread: &Arc<Thread>, stop: bool) {
+    let state = thread.state.get_mut(kernel);
+    state.stop = stop;
+    let can_end = match &state.phase {
+        Phase::Waiting(Wait::Answer) => {
+            let taken = state.asked.as_ref().filter(|asked| !asked.is_waiting());
+            taken.is_none_or(|asked| !asked.is_registered())
+        }
+        Phase::Waiting(Wait::Futex(_)) => !state.deaf,
+        Phase::Waiting(Wait::Time) => false,
+        Phase::Waiting(_) => true,
+        _ => false,
+    };
+    if stop && can_end {
+        end_wait(kernel, thread, Err(Error::Interrupted));
+    }
+}
+
+/// Changes the priority at which a thread runs, wherever it is.
+fn use_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
     let state = thread.state.get_mut(kernel);
     let (home, before) = (
         state.home,

@@ -12,6 +12,7 @@ use x86_64::{VirtAddr, registers::model_specific::FsBase};
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
 use crate::{
     arch::{core, cpu, entry, halt},
+    ipc::{self, requests},
     kernel::{self, Guard, Kernel},
     object::{Thread, thread::Phase},
     platform::{apic, clock},
@@ -46,8 +47,9 @@ pub fn schedule(mut guard: Guard) -> ! {
         if thread.process.is_ending() && !must_finish {
             // All that it had is back before it counts as ended: who waits for the process then
             // finds nothing missing.
-            if let Some(unfinished) = state.work.take() {
+            if let Some(mut unfinished) = state.work.take() {
                 state.phase = Phase::Working;
+                unfinished.abandon(&mut guard, &thread);
                 lock_api::MutexGuard::unlocked(&mut guard, || drop(unfinished));
             }
             let status = thread.process.state.get(&guard).status;
@@ -76,19 +78,51 @@ fn next(kernel: &mut Kernel, me: usize) -> Option<u16> {
     choose::steal(kernel, me)
 }
 
-/// Goes on with a thread's program.
+/// Whether this core can go straight to a thread, which is on no list: it may run here, has
+/// nothing else to do first, and nobody more important is ready.
+#[inline]
+pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
+    let core = core();
+    let me = core.index.get();
+    let state = thread.state.get(kernel);
+    let highest = kernel.sched.cores[me].run.highest();
+    !core.must_reschedule()
+        && state.affinity & 1 << me != 0
+        && state.work.is_none()
+        && highest <= Some(state.priority)
+        && !thread.process.is_ending()
+}
+
+/// Goes straight from the running thread, which has been put where it belongs, to another, which
+/// goes on with the rest of the time slice.
+pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
+    let core = core();
+    if let Some(before) = core.take_current() {
+        account_calls(&before);
+    }
+    thread.state.get_mut(&mut guard).home = core.index.get();
+    resume(guard, thread)
+}
+
+/// Goes on with a thread's program, for a time slice.
 fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
+    let state = thread.state.get_mut(&mut guard);
+    let slice = match core::mem::take(&mut state.slice_left) {
+        0 => slice_ticks(),
+        left => left,
+    };
+    core().slice_end.set(clock::now_tsc() + slice);
+    resume(guard, thread)
+}
+
+/// Goes on with a thread's program.
+fn resume(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     let kernel = guard.deref_mut();
     let state = thread.state.get_mut(kernel);
     state.phase = Phase::Running;
     let priority = state.priority;
-    let slice = match core::mem::take(&mut state.slice_left) {
-        0 => slice_ticks(),
-        left => left,
-    };
     kernel.sched.cores[core.index.get()].running = Some(priority);
-    core.slice_end.set(clock::now_tsc() + slice);
     if thread.process.space.enter() {
         thread.process.count(Counter::AddressSpaceSwitches, 1);
     }
@@ -140,6 +174,10 @@ fn expire(kernel: &mut Kernel) {
     }
     let now = clock::now_tsc();
     while let Some(slot) = kernel.sched.cores[me].deadlines.pop_due(now) {
+        if slot >= requests::FIRST {
+            ipc::end::expired(kernel, slot);
+            continue;
+        }
         let thread = kernel.sched.thread(slot);
         end_wait(kernel, &thread, Err(Error::TimedOut));
     }
@@ -156,6 +194,16 @@ pub fn reschedule_after_trap() {
 pub extern "C" fn reschedule_after_call() -> ! {
     if let Some(guard) = make_room() {
         schedule(guard);
+    }
+    let context = core().with_current(|thread| thread.context_pointer());
+    // SAFETY: the running thread's own context, with its address space still loaded.
+    unsafe { entry::resume(context) }
+}
+
+/// The running thread, which is in a system call, goes on with what stands in its saved state.
+pub fn resume_after_call() -> ! {
+    if core().must_reschedule() {
+        reschedule_after_call();
     }
     let context = core().with_current(|thread| thread.context_pointer());
     // SAFETY: the running thread's own context, with its address space still loaded.

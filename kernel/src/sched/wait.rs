@@ -8,6 +8,7 @@ use spillway_kernel_core::queue::{Links, List};
 use super::{Scheduler, enqueue, make_ready};
 use crate::{
     arch::{core, entry},
+    ipc::{self, requests},
     kernel::Kernel,
     object::{
         Thread,
@@ -22,11 +23,46 @@ use crate::{
 /// If the process is ending the thread does not wait: the scheduler ends it.
 pub fn wait(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
     entry::leave_by_call();
+    let state = thread.state.get(kernel);
     if thread.process.is_ending() {
+        enqueue(kernel, thread, core().index.get(), true);
+    } else if state.stop && !state.deaf {
+        thread.set_result(kernel, Err(Error::Interrupted));
         enqueue(kernel, thread, core().index.get(), true);
     } else {
         sleep(kernel, thread, wait, deadline);
     }
+}
+
+/// Lets a thread wait that is, or will be, on the list of what it waits for.
+#[inline]
+pub fn wait_listed(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
+    let home = core().index.get();
+    let state = thread.state.get_mut(kernel);
+    state.home = home;
+    state.phase = Phase::Waiting(wait);
+    if deadline != NO_DEADLINE {
+        let ticks = clock::tsc_at(deadline);
+        kernel.sched.cores[home]
+            .deadlines
+            .insert(thread.slot, ticks);
+    }
+}
+
+/// Sets a deadline of a slot, in ticks, on this core, and its clock for it.
+pub fn set_deadline(kernel: &mut Kernel, home: usize, slot: u16, ticks: u64) {
+    kernel.sched.cores[home].deadlines.insert(slot, ticks);
+    super::set_timer(kernel);
+}
+
+/// The same in nanoseconds.
+pub fn set_deadline_ns(kernel: &mut Kernel, home: usize, slot: u16, deadline: u64) {
+    set_deadline(kernel, home, slot, clock::tsc_at(deadline));
+}
+
+/// Takes a deadline back, if it was set.
+pub fn remove_deadline(kernel: &mut Kernel, home: usize, slot: u16) {
+    kernel.sched.cores[home].deadlines.remove(slot);
 }
 
 /// Puts a thread, which is on no list, to sleep until it is woken or the deadline comes.
@@ -38,19 +74,12 @@ pub(super) fn sleep(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: 
     } else {
         edit_waiters(kernel, &wait, |list, links| list.push_back(links, slot));
     }
-    let home = core().index.get();
-    let state = thread.state.get_mut(kernel);
-    state.home = home;
-    state.phase = Phase::Waiting(wait);
-    if deadline != NO_DEADLINE {
-        let deadlines = &mut kernel.sched.cores[home].deadlines;
-        deadlines.insert(slot, clock::tsc_at(deadline));
-    }
+    wait_listed(kernel, thread, wait, deadline);
 }
 
 /// Changes the list of those who wait for an object, if the object has one. The list is taken out
 /// and put back: it and the links are both behind the lock.
-fn edit_waiters(kernel: &mut Kernel, wait: &Wait, f: impl FnOnce(&mut List, &mut Links)) {
+pub fn edit_waiters(kernel: &mut Kernel, wait: &Wait, f: impl FnOnce(&mut List, &mut Links)) {
     let Some(list) = wait.waiters(kernel) else {
         return;
     };
@@ -72,23 +101,40 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
         return;
     };
     let wait = wait.clone();
-    if let Wait::Futex(_) = wait {
-        let Scheduler { waits, links, .. } = &mut kernel.sched;
-        waits.remove(links, thread.slot);
-    } else {
-        edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot));
+    match &wait {
+        Wait::Futex(_) => {
+            let Scheduler { waits, links, .. } = &mut kernel.sched;
+            waits.remove(links, thread.slot);
+        }
+        Wait::Answer => {
+            if let Some(asked) = thread.state.get_mut(kernel).asked.take() {
+                ipc::withdraw(kernel, thread.slot, asked);
+            }
+        }
+        Wait::Queue(queue) => queue.clear_waiter(kernel),
+        _ => edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot)),
     }
     wake(kernel, thread, result);
 }
 
 /// Makes a thread ready that has been taken off what it waited on.
 fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
-    let home = thread.state.get(kernel).home;
-    kernel.sched.cores[home].deadlines.remove(thread.slot);
+    unblock(kernel, thread);
     thread.set_result(kernel, result);
+    make_ready(kernel, thread);
+}
+
+/// Ends the wait of a thread that has been taken off what it waited on. Its result, and making it
+/// ready, is the caller's.
+#[inline]
+pub fn unblock(kernel: &mut Kernel, thread: &Thread) {
+    let home = thread.state.get(kernel).home;
+    let deadlines = &mut kernel.sched.cores[home].deadlines;
+    if !deadlines.is_empty() {
+        deadlines.remove(thread.slot);
+    }
     thread.process.count(Counter::WakeUps, 1);
     core().count_here(Counter::WakeUps, 1);
-    make_ready(kernel, thread);
 }
 
 /// Wakes at most `most` threads of a process that wait on a word; returns how many.
@@ -105,22 +151,29 @@ pub fn wake_futex(kernel: &mut Kernel, process: u64, address: u64, most: u32) ->
     count
 }
 
-/// Wakes the thread that has waited longest for an object. Whether there was one.
+/// Wakes the one who has waited longest for an object. Whether there was one.
 pub fn wake_first(kernel: &mut Kernel, wait: &Wait, result: Result<u64, Error>) -> bool {
     let mut first = None;
     edit_waiters(kernel, wait, |list, links| first = list.pop_front(links));
     let Some(slot) = first else {
         return false;
     };
+    wake_slot(kernel, slot, result);
+    true
+}
+
+/// Tells a waiter that has been taken off its list: a thread, or a request of a queue.
+fn wake_slot(kernel: &mut Kernel, slot: u16, result: Result<u64, Error>) {
+    if slot >= requests::FIRST {
+        return ipc::end::complete_wait(kernel, slot, result);
+    }
     let thread = kernel.sched.thread(slot);
     wake(kernel, &thread, result);
-    true
 }
 
 /// Wakes everybody on a list of waiters.
 pub(super) fn wake_all(kernel: &mut Kernel, mut list: List, status: ExitStatus) {
     while let Some(slot) = list.pop_front(&mut kernel.sched.links) {
-        let thread = kernel.sched.thread(slot);
-        wake(kernel, &thread, Ok(status.to_raw()));
+        wake_slot(kernel, slot, Ok(status.to_raw()));
     }
 }

@@ -20,13 +20,14 @@ pub use map::{MapPages, UnmapPages};
 pub use pin::{PinPages, UnpinPages};
 pub use reset::ResetFunction;
 pub use revoke::Revoke;
-use spillway_abi::{Error, ExitStatus};
+use spillway_abi::{Error, ExitStatus, counters::Counter};
 pub use teardown::{Teardown, close, take_orphan};
 
-use super::{forget, requeue, wait::sleep};
+use super::{can_switch_to, forget, make_ready, requeue, wait::sleep};
 use crate::{
-    arch::entry,
-    kernel::Guard,
+    arch::{core, entry},
+    ipc::{Call, CopyOut, batch::Enter, end::EndService},
+    kernel::{Guard, Kernel},
     object::{Process, Thread, thread::Wait},
     syscall::Outcome,
 };
@@ -50,6 +51,14 @@ pub enum Work {
     Reset(ResetFunction),
     /// Takes a function from its owner.
     Revoke(Revoke),
+    /// Brings data to a server and asks it.
+    Call(Call),
+    /// Takes the data of an answer.
+    CopyOut(CopyOut),
+    /// Takes entries of a queue.
+    Enter(Enter),
+    /// Lets those who asked a service know that it has ended.
+    EndService(EndService),
 }
 
 /// What a step came to.
@@ -61,6 +70,11 @@ pub enum Progress {
     More(Work),
     /// There is more to do, but not before this time, in nanoseconds.
     Sleep(Work, u64),
+    /// There is more to do when something has happened, or at this time, in nanoseconds.
+    Wait(Work, Wait, u64),
+    /// The operation is over for now: the thread has been put where it waits for the result. This
+    /// thread, which is on no list, is to run.
+    Asked(Option<Arc<Thread>>),
 }
 
 impl Work {
@@ -69,7 +83,8 @@ impl Work {
     pub fn must_finish(&self, thread: &Thread) -> bool {
         let is_other = |process: &Arc<Process>| !Arc::ptr_eq(process, &thread.process);
         match self {
-            Self::Create(_) | Self::Reset(_) => false,
+            Self::Create(_) | Self::Reset(_) | Self::EndService(_) => false,
+            Self::Call(_) | Self::CopyOut(_) | Self::Enter(_) => false,
             Self::Map(work) => is_other(work.process()),
             Self::Unmap(work) => is_other(work.process()),
             // The teardown takes the owner's functions back from the beginning, and all pins.
@@ -78,8 +93,23 @@ impl Work {
         }
     }
 
+    /// Whether the thread's own memory is touched.
+    fn needs_space(&self) -> bool {
+        matches!(self, Self::Call(_) | Self::CopyOut(_) | Self::Enter(_))
+    }
+
+    /// Gives back what it holds: nobody goes on with it.
+    pub fn abandon(&mut self, kernel: &mut Kernel, thread: &Thread) {
+        match self {
+            Self::Call(work) => work.abandon(kernel, thread),
+            Self::CopyOut(work) => work.abandon(kernel),
+            Self::Enter(work) => work.abandon(kernel, thread),
+            _ => {}
+        }
+    }
+
     /// Does a bounded part. May let go of the lock and take it again.
-    fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
+    pub fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
         match self {
             Self::Create(work) => work.step(guard, thread),
             Self::Map(work) => work.step(guard),
@@ -89,6 +119,10 @@ impl Work {
             Self::Unpin(work) => work.step(guard),
             Self::Reset(work) => work.step(guard),
             Self::Revoke(work) => work.step(guard),
+            Self::Call(work) => work.step(guard, thread),
+            Self::CopyOut(work) => Progress::Done(work.run(guard)),
+            Self::Enter(work) => work.step(guard, thread),
+            Self::EndService(work) => work.step(guard),
         }
     }
 }
@@ -109,6 +143,23 @@ pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
             sleep(&mut guard, thread, Wait::Time, until);
             Outcome::Switch(guard)
         }
+        Progress::Wait(rest, wait, until) => {
+            entry::leave_by_call();
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            sleep(&mut guard, thread, wait, until);
+            Outcome::Switch(guard)
+        }
+        Progress::Asked(next) => {
+            entry::leave_by_call();
+            match next {
+                Some(next) if can_switch_to(&guard, &next) => {
+                    return Outcome::SwitchTo(guard, next);
+                }
+                Some(next) => make_ready(&mut guard, &next),
+                None => {}
+            }
+            Outcome::Switch(guard)
+        }
     }
 }
 
@@ -118,7 +169,12 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
         return guard;
     };
     let ends_thread = matches!(&work, Work::Teardown(teardown) if teardown.is_own());
-    match work.step(&mut guard, &thread) {
+    let progress = if work.needs_space() {
+        in_its_space(&mut guard, &thread, work)
+    } else {
+        work.step(&mut guard, &thread)
+    };
+    match progress {
         Progress::More(rest) => {
             thread.state.get_mut(&mut guard).work = Some(rest);
             requeue(&mut guard, &thread, false);
@@ -126,6 +182,15 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
         Progress::Sleep(rest, until) => {
             thread.state.get_mut(&mut guard).work = Some(rest);
             sleep(&mut guard, &thread, Wait::Time, until);
+        }
+        Progress::Wait(rest, wait, until) => {
+            thread.state.get_mut(&mut guard).work = Some(rest);
+            sleep(&mut guard, &thread, wait, until);
+        }
+        Progress::Asked(next) => {
+            if let Some(next) = next {
+                make_ready(&mut guard, &next);
+            }
         }
         Progress::Done(_) if ends_thread => {
             let process = thread.process.clone();
@@ -141,4 +206,15 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
         }
     }
     guard
+}
+
+/// Does a step that touches the thread's own memory.
+fn in_its_space(guard: &mut Guard, thread: &Arc<Thread>, work: Work) -> Progress {
+    if thread.process.space.enter() {
+        thread.process.count(Counter::AddressSpaceSwitches, 1);
+    }
+    core().set_current(thread.clone());
+    let progress = work.step(guard, thread);
+    drop(core().take_current());
+    progress
 }

@@ -7,29 +7,32 @@ use spillway_abi::{
     object::{CreateKind, MEMORY_CONTIGUOUS, ProcessArguments, ThreadArguments, is_process_name},
 };
 
-use super::{Outcome, handles::insert};
+use super::{Action, handles::insert};
 use crate::{
     arch::user_copy,
     kernel::{Guard, Kernel},
     memory::frames,
-    object::{OBJECT_RIGHTS, Object, Process, Thread},
-    sched::{self, work, work::CreateMemory},
+    object::{
+        EVENT_RIGHTS, Event, IoQueue, OBJECT_RIGHTS, Object, Process, QUEUE_RIGHTS, SERVICE_RIGHTS,
+        Service, TABLE_RIGHTS, TIMER_RIGHTS, Thread, Timer,
+    },
+    sched::{self, work::CreateMemory},
 };
 
 /// Makes an object of a kind from a process. The handle goes to the caller.
 pub fn create(
-    mut guard: Guard,
+    guard: &mut Guard,
     caller: &Arc<Thread>,
-    process: Arc<Process>,
+    process: &Arc<Process>,
     kind: u64,
     b: u64,
     c: u64,
-) -> Outcome {
+) -> Action {
     if let Err(error) = process.check_alive() {
-        return Outcome::Done(Err(error));
+        return Action::Done(Err(error));
     }
     if !frames::has_reserve() {
-        return Outcome::Done(Err(Error::OutOfMemory));
+        return Action::Done(Err(Error::OutOfMemory));
     }
     let holder = &caller.process;
     let created = match CreateKind::from_raw(kind) {
@@ -38,24 +41,50 @@ pub fn create(
             let contiguous = match c {
                 0 => false,
                 MEMORY_CONTIGUOUS => true,
-                _ => return Outcome::Done(Err(Error::BadArgument)),
+                _ => return Action::Done(Err(Error::BadArgument)),
             };
-            return match CreateMemory::begin(&process, b, contiguous) {
-                Ok(work) => work::begin(guard, caller, work),
-                Err(error) => Outcome::Done(Err(error)),
+            return match CreateMemory::begin(process, b, contiguous) {
+                Ok(work) => Action::Work(work),
+                Err(error) => Action::Done(Err(error)),
             };
         }
-        Some(CreateKind::Thread) => create_thread(&mut guard, holder, &process, b),
-        Some(CreateKind::Process) => create_process(&mut guard, holder, &process, b),
-        Some(CreateKind::Counters) => insert(
-            &mut guard,
-            holder,
+        Some(CreateKind::Thread) => create_thread(guard, holder, process, b),
+        Some(CreateKind::Process) => create_process(guard, holder, process, b),
+        Some(kind) => create_small(guard, process, kind, b, c)
+            .and_then(|(object, rights)| insert(guard, holder, object, rights))
+            .map(|handle| handle.raw().into()),
+    };
+    Action::Done(created)
+}
+
+/// Makes an object that needs no arguments from memory.
+fn create_small(
+    kernel: &mut Kernel,
+    process: &Arc<Process>,
+    kind: CreateKind,
+    b: u64,
+    c: u64,
+) -> Result<(Object, Rights), Error> {
+    Ok(match kind {
+        CreateKind::Counters => (
             Object::Counters(Some(process.clone())),
             Rights::READ | Rights::PASS,
-        )
-        .map(|handle| handle.raw() as u64),
-    };
-    Outcome::Done(created)
+        ),
+        CreateKind::IoQueue => (
+            Object::IoQueue(IoQueue::new(kernel, process, b, c)?),
+            QUEUE_RIGHTS,
+        ),
+        CreateKind::Event => (Object::Event(Event::new(&process.account)?), EVENT_RIGHTS),
+        CreateKind::Timer => (Object::Timer(Timer::new(kernel, process)?), TIMER_RIGHTS),
+        CreateKind::Service => (
+            Object::Service(Service::new(kernel, process)?),
+            SERVICE_RIGHTS,
+        ),
+        CreateKind::Processes => (Object::Processes(process.clone()), TABLE_RIGHTS),
+        CreateKind::Memory | CreateKind::Thread | CreateKind::Process => {
+            return Err(Error::BadOperation);
+        }
+    })
 }
 
 fn create_thread(
@@ -103,7 +132,7 @@ fn create_thread(
     Ok(handle.raw() as u64)
 }
 
-fn create_process(
+pub fn create_process(
     kernel: &mut Kernel,
     holder: &Arc<Process>,
     parent: &Arc<Process>,
@@ -113,6 +142,7 @@ fn create_process(
     let wanted = &arguments.limits;
     let limits = &parent.limits;
     if wanted.memory > limits.memory
+        || wanted.requests > limits.requests
         || wanted.handles > limits.handles
         || wanted.threads > limits.threads
         || wanted.processes > limits.processes
@@ -129,8 +159,7 @@ fn create_process(
         .split(|&byte| byte == 0)
         .next()
         .unwrap_or_default();
-    if wanted.reserved != 0
-        || arguments.reserved != 0
+    if arguments.reserved != 0
         || arguments.max_priority > MAX_PRIORITY
         || affinity & kernel.sched.online() == 0
         || !is_process_name(name)

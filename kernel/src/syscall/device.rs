@@ -12,14 +12,14 @@ use spillway_kernel_core::pci::{
     policy,
 };
 
-use super::{Outcome, handle, handles::insert};
+use super::{Action, handle, handles::insert};
 use crate::{
     arch::user_copy::{self, UserRange},
     kernel::{Guard, Kernel},
     memory::frames,
     object::{DmaSpace, Grant, Interrupt, Object, Thread},
     pci,
-    sched::work::{self, PinPages, ResetFunction, Revoke, Work},
+    sched::work::{PinPages, ResetFunction, Revoke, Work},
 };
 
 /// The rights of a function's owner. It can neither be duplicated nor passed.
@@ -116,10 +116,10 @@ pub fn create(
 }
 
 /// Pins memory for a function.
-pub fn pin(mut guard: Guard, caller: &Arc<Thread>, space: &Arc<DmaSpace>, address: u64) -> Outcome {
-    match prepare_pin(&mut guard, caller, space, address) {
-        Ok(work) => work::begin(guard, caller, work),
-        Err(error) => Outcome::Done(Err(error)),
+pub fn pin(guard: &mut Guard, caller: &Arc<Thread>, space: &Arc<DmaSpace>, address: u64) -> Action {
+    match prepare_pin(guard, caller, space, address) {
+        Ok(work) => Action::Work(work),
+        Err(error) => Action::Done(Err(error)),
     }
 }
 
@@ -146,18 +146,18 @@ fn prepare_pin(
 
 /// Takes a function back, by its owner's wish. When this is done, so is the revocation, whoever
 /// began it.
-pub fn revoke(mut guard: Guard, caller: &Arc<Thread>, grant: Arc<Grant>) -> Outcome {
-    let work = if grant.state.get(&guard).revoked {
+pub fn revoke(guard: &mut Guard, grant: Arc<Grant>) -> Action {
+    let work = if grant.state.get(guard).revoked {
         Revoke::follow(grant)
     } else {
-        Revoke::begin(&mut guard, grant)
+        Revoke::begin(guard, grant)
     };
-    work::begin(guard, caller, Work::Revoke(work))
+    Action::Work(Work::Revoke(work))
 }
 
 /// Resets a function, by its owner's wish.
-pub fn reset(guard: Guard, caller: &Arc<Thread>, grant: Arc<Grant>) -> Outcome {
-    work::begin(guard, caller, ResetFunction::of(grant))
+pub fn reset(grant: Arc<Grant>) -> Action {
+    Action::Work(ResetFunction::of(grant))
 }
 
 /// A register of configuration space: 1, 2 or 4 aligned bytes. [`Error::BadArgument`] otherwise.

@@ -1,7 +1,7 @@
 //! Sleeping on a word of memory.
 
 use alloc::sync::Arc;
-use spillway_abi::Error;
+use spillway_abi::{Error, call::FUTEX_DEAF};
 
 use super::{Arguments, Outcome, SystemCall};
 use crate::{
@@ -17,10 +17,13 @@ pub struct FutexWait;
 pub struct FutexWake;
 
 impl SystemCall for FutexWait {
-    fn call(thread: &Arc<Thread>, [address, expected, deadline, ..]: Arguments) -> Outcome {
+    fn call(thread: &Arc<Thread>, [address, expected, deadline, flags, ..]: Arguments) -> Outcome {
         let Ok(expected) = u32::try_from(expected) else {
             return Outcome::Done(Err(Error::BadArgument));
         };
+        if flags > FUTEX_DEAF {
+            return Outcome::Done(Err(Error::BadArgument));
+        }
         // The word is read under the lock that a waker takes, so no wake-up falls between the
         // look and the sleep.
         let mut guard = kernel::lock();
@@ -29,6 +32,7 @@ impl SystemCall for FutexWait {
             Ok(value) if value != expected => Outcome::Done(Err(Error::Changed)),
             Ok(_) if sched::has_passed(deadline) => Outcome::Done(Err(Error::TimedOut)),
             Ok(_) => {
+                thread.state.get_mut(&mut guard).deaf = flags == FUTEX_DEAF;
                 sched::wait(&mut guard, thread, Wait::Futex(address), deadline);
                 Outcome::Switch(guard)
             }

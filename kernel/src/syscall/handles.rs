@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, Handle, Rights};
 use spillway_kernel_core::handles::restrict;
 
-use super::{Arguments, Outcome, SystemCall, handle};
+use super::{Action, Arguments, Outcome, SystemCall, handle};
 use crate::{
-    kernel::{self, Kernel},
+    kernel::{self, Guard, Kernel},
     memory::frames,
     object::{Object, Process, Thread},
     sched::work::{self, Teardown, UnpinPages, Work},
@@ -20,25 +20,30 @@ pub struct Duplicate;
 impl SystemCall for Close {
     fn call(thread: &Arc<Thread>, [raw, ..]: Arguments) -> Outcome {
         let mut guard = kernel::lock();
-        let process = &thread.process;
-        let removed =
-            handle(raw).and_then(|handle| process.state.get_mut(&mut guard).handles.remove(handle));
-        match removed {
+        match handle(raw) {
+            Ok(handle) => close(&mut guard, thread, handle).run(guard, thread),
             Err(error) => Outcome::Done(Err(error)),
-            Ok((Object::Pin(pin), _)) => work::begin(guard, thread, UnpinPages::begin(pin)),
-            Ok((Object::PciFunction(grant), _)) => super::device::revoke(guard, thread, grant),
-            Ok((Object::Interrupt(interrupt), _)) => {
-                interrupt.kill(&mut guard);
-                Outcome::Done(Ok(0))
-            }
-            Ok((object, _)) => {
-                work::close(&mut guard, process, object);
-                match work::take_orphan(&mut guard) {
-                    None => Outcome::Done(Ok(0)),
-                    Some(orphan) => {
-                        work::begin(guard, thread, Work::Teardown(Teardown::of_another(orphan)))
-                    }
-                }
+        }
+    }
+}
+
+/// Gives a handle of a thread's process back. [`Error::BadHandle`].
+pub fn close(guard: &mut Guard, thread: &Arc<Thread>, handle: Handle) -> Action {
+    let process = &thread.process;
+    match process.state.get_mut(guard).handles.remove(handle) {
+        Err(error) => Action::Done(Err(error)),
+        Ok((Object::Pin(pin), _)) => Action::Work(UnpinPages::begin(pin)),
+        Ok((Object::PciFunction(grant), _)) => super::device::revoke(guard, grant),
+        Ok((Object::Interrupt(interrupt), _)) => {
+            interrupt.kill(guard);
+            Action::Done(Ok(0))
+        }
+        Ok((object, _)) => {
+            let ended = work::close(guard, process, object);
+            match (ended, work::take_orphan(guard)) {
+                (Some(end), _) => Action::Work(Work::EndService(end)),
+                (None, None) => Action::Done(Ok(0)),
+                (None, Some(orphan)) => Action::Work(Work::Teardown(Teardown::of_another(orphan))),
             }
         }
     }
@@ -89,7 +94,11 @@ fn duplicate(
 
 /// Two processes without threads must not hold each other, or nobody could reach either to end
 /// it: a process that has none can be given no other that has none. [`Error::BadArgument`].
-fn check_reachable(kernel: &Kernel, target: &Arc<Process>, object: &Object) -> Result<(), Error> {
+pub fn check_reachable(
+    kernel: &Kernel,
+    target: &Arc<Process>,
+    object: &Object,
+) -> Result<(), Error> {
     let is_idle = |process: &Process| process.state.get(kernel).thread_count == 0;
     match object {
         Object::Process(process)
@@ -116,11 +125,28 @@ pub fn insert(
     if let Some(memory) = &memory {
         memory.hold(kernel, &holder.account)?;
     }
+    let counted = object.clone();
     let inserted = holder.state.get_mut(kernel).handles.insert(object, rights);
     match (&inserted, outside, memory) {
         (Ok(_), Some(process), _) => process.state.get_mut(kernel).outside_handles += 1,
         (Err(_), _, Some(memory)) => memory.let_go(kernel, &holder.account),
         _ => {}
     }
+    if inserted.is_ok() {
+        count_handle(kernel, holder, &counted);
+    }
     inserted
+}
+
+/// One more handle to an object that knows how many there are.
+fn count_handle(kernel: &mut Kernel, holder: &Arc<Process>, object: &Object) {
+    match object {
+        Object::Remote(remote) => remote.state.get_mut(kernel).uses += 1,
+        Object::IoQueue(queue) => queue.state.get_mut(kernel).handles += 1,
+        Object::Timer(timer) => timer.state.get_mut(kernel).handles += 1,
+        Object::Service(service) if Arc::ptr_eq(&service.owner, holder) => {
+            service.state.get_mut(kernel).handles += 1;
+        }
+        _ => {}
+    }
 }

@@ -1,22 +1,29 @@
 //! `DoIo`: one operation on one object.
 
 use alloc::sync::Arc;
+use lock_api::MutexGuard;
 use spillway_abi::{
     Error, Rights,
-    call::Operation,
+    call::{Operation, TIMED, TRACED},
     counters::{COUNTER_COUNT, Counter},
     device::FunctionMeta,
     limits::{MAX_CORES, MAX_LOG_LINES, MAX_LOG_WRITE},
+    object::CreateKind,
 };
-use spillway_kernel_core::log_text;
+use spillway_kernel_core::{handles::restrict, log_text};
 
-use super::{Arguments, Outcome, SystemCall, create, device, handle, meta};
+use super::{
+    Action, Arguments, Outcome, SystemCall, create, device, handle, insert, meta, processes,
+    service,
+};
 use crate::{
     arch::{self, user_copy, user_copy::UserRange},
+    ipc,
     kernel::{self, Guard},
+    memory::frames,
     object::{Memory, Object, Process, Thread},
     platform::{log, power},
-    sched::work::{self, Teardown, Work},
+    sched::work::{Teardown, Work},
 };
 
 /// [`spillway_abi::Call::DoIo`].
@@ -26,8 +33,9 @@ pub struct DoIo;
 const MAX_TRANSFER: u64 = 64 << 10;
 
 impl SystemCall for DoIo {
-    fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, _]: Arguments) -> Outcome {
-        let guard = kernel::lock();
+    #[inline]
+    fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
+        let mut guard = kernel::lock();
         let found = handle(raw).and_then(|handle| {
             let (object, rights) = thread.process.state.get(&guard).handles.get(handle)?;
             Ok((object.clone(), rights))
@@ -36,26 +44,57 @@ impl SystemCall for DoIo {
             Ok(found) => found,
             Err(error) => return Outcome::Done(Err(error)),
         };
-        match Operation::from_raw(operation) {
-            Some(operation) => {
-                let request = Request {
-                    guard,
-                    thread,
-                    object,
-                    rights,
-                };
-                request.perform(operation, [a, b, c])
-            }
+        if let Object::Remote(remote) = object {
+            return ipc::call::call(guard, thread, remote, rights, operation, [a, b, c, d]);
+        }
+        match Operation::from_raw(operation & !(TRACED | TIMED)) {
+            Some(operation) => perform(&mut guard, thread, object, rights, operation, [a, b, c, d])
+                .run(guard, thread),
             None => Outcome::Done(Err(Error::BadOperation)),
+        }
+    }
+}
+
+/// Does an operation on an object of the kernel.
+pub fn perform(
+    guard: &mut Guard,
+    thread: &Arc<Thread>,
+    object: Object,
+    rights: Rights,
+    operation: Operation,
+    arguments: [u64; 4],
+) -> Action {
+    if let Object::Service(service) = &object
+        && operation != Operation::GetMeta
+    {
+        return service::perform(guard, thread, service, rights, operation, arguments);
+    }
+    let request = Request {
+        thread,
+        object: &object,
+        rights,
+    };
+    let [a, b, c, _] = arguments;
+    match operation {
+        Operation::Open => request.open(guard, [a, b, c]).into(),
+        Operation::Create => request.create(guard, [a, b, c]),
+        Operation::Destroy => request.destroy(guard, a),
+        Operation::Read => request.read(guard, a, b, c).into(),
+        Operation::Write => request.write(guard, a, b, c).into(),
+        Operation::GetMeta => meta::get(guard, &object, rights, a).into(),
+        Operation::SetMeta => request.set_meta(guard, a, b),
+        Operation::Share => request.share(guard, a, b).into(),
+        Operation::Cancel => request.cancel(guard, a).into(),
+        Operation::Close | Operation::Reply | Operation::Wait | Operation::Nothing => {
+            Action::Done(Err(Error::BadOperation))
         }
     }
 }
 
 /// An operation on an object that a handle led to.
 struct Request<'a> {
-    guard: Guard,
     thread: &'a Arc<Thread>,
-    object: Object,
+    object: &'a Object,
     rights: Rights,
 }
 
@@ -68,117 +107,116 @@ impl Request<'_> {
         }
     }
 
-    fn perform(self, operation: Operation, [a, b, c]: [u64; 3]) -> Outcome {
-        match operation {
-            Operation::Create => match (&self.object, self.need(Rights::MANAGE)) {
-                (Object::Process(process), Ok(())) => {
-                    let process = process.clone();
-                    create::create(self.guard, self.thread, process, a, b, c)
-                }
-                (Object::PciFunction(grant), Ok(())) => {
-                    let grant = grant.clone();
-                    let Self {
-                        mut guard, thread, ..
-                    } = self;
-                    device::create(&mut guard, thread, &grant, [a, b, c]).into()
-                }
-                (Object::DmaSpace(space), Ok(())) => {
-                    let space = space.clone();
-                    device::pin(self.guard, self.thread, &space, a)
-                }
-                (Object::Process(_) | Object::PciFunction(_) | Object::DmaSpace(_), Err(error)) => {
-                    Outcome::Done(Err(error))
-                }
-                _ => Outcome::Done(Err(Error::BadOperation)),
-            },
-            Operation::Open => match (&self.object, self.need(Rights::MANAGE)) {
-                (Object::Devices, Ok(())) => {
-                    let Self {
-                        mut guard, thread, ..
-                    } = self;
-                    device::open(&mut guard, thread, [a, b, c]).into()
-                }
-                (Object::Devices, Err(error)) => Outcome::Done(Err(error)),
-                _ => Outcome::Done(Err(Error::BadOperation)),
-            },
-            Operation::Destroy => self.destroy(a),
-            Operation::Read => self.read(a, b, c).into(),
-            Operation::Write => self.write(a, b, c).into(),
-            Operation::GetMeta => meta::get(&self.guard, &self.object, self.rights, a).into(),
-            Operation::SetMeta => self.set_meta(a, b),
-            Operation::Share => Outcome::Done(Err(Error::BadOperation)),
+    fn open(&self, guard: &mut Guard, arguments: [u64; 3]) -> Result<u64, Error> {
+        match self.object {
+            Object::Devices => {
+                self.need(Rights::MANAGE)?;
+                device::open(guard, self.thread, arguments)
+            }
+            Object::Processes(root) => {
+                self.need(Rights::READ)?;
+                let [name, length, _] = arguments;
+                processes::open(guard, self.thread, root, name, length)
+            }
+            _ => Err(Error::BadOperation),
+        }
+    }
+
+    fn create(&self, guard: &mut Guard, [a, b, c]: [u64; 3]) -> Action {
+        match (self.object, self.need(Rights::MANAGE)) {
+            (Object::Process(process), Ok(())) => {
+                create::create(guard, self.thread, process, a, b, c)
+            }
+            (Object::Processes(_), Ok(())) if a != CreateKind::Process as u64 => {
+                Action::Done(Err(Error::BadOperation))
+            }
+            (Object::Processes(root), Ok(())) => create::create(guard, self.thread, root, a, b, c),
+            (Object::PciFunction(grant), Ok(())) => {
+                device::create(guard, self.thread, grant, [a, b, c]).into()
+            }
+            (Object::DmaSpace(space), Ok(())) => device::pin(guard, self.thread, space, a),
+            (
+                Object::Process(_)
+                | Object::Processes(_)
+                | Object::PciFunction(_)
+                | Object::DmaSpace(_),
+                Err(error),
+            ) => Action::Done(Err(error)),
+            _ => Action::Done(Err(Error::BadOperation)),
         }
     }
 
     /// A reset takes long; whatever else can be set is set at once.
-    fn set_meta(mut self, key: u64, value: u64) -> Outcome {
-        match (&self.object, self.need(Rights::MANAGE)) {
+    fn set_meta(&self, guard: &mut Guard, key: u64, value: u64) -> Action {
+        match (self.object, self.need(Rights::MANAGE)) {
             (Object::PciFunction(grant), Ok(())) if key == FunctionMeta::Reset as u64 => {
-                let grant = grant.clone();
-                device::reset(self.guard, self.thread, grant)
+                device::reset(grant.clone())
             }
-            (object, _) => meta::set(&mut self.guard, object, self.rights, key, value).into(),
+            (object, _) => meta::set(guard, object, self.rights, key, value).into(),
         }
     }
 
-    fn destroy(mut self, code: u64) -> Outcome {
+    fn destroy(&self, guard: &mut Guard, code: u64) -> Action {
         let status = match super::exit::exit_code(code) {
             Ok(spillway_abi::ExitStatus::Exited(code)) => code,
-            _ => return Outcome::Done(Err(Error::BadArgument)),
+            _ => return Action::Done(Err(Error::BadArgument)),
         };
-        match (&self.object, self.need(Rights::MANAGE)) {
+        match (self.object, self.need(Rights::MANAGE)) {
             (Object::Process(_) | Object::Power | Object::PciFunction(_), Err(error)) => {
-                Outcome::Done(Err(error))
+                Action::Done(Err(error))
             }
-            (Object::PciFunction(grant), Ok(())) => {
-                let grant = grant.clone();
-                device::revoke(self.guard, self.thread, grant)
-            }
-            (Object::Power, Ok(())) => {
-                drop(self.guard);
+            (Object::PciFunction(grant), Ok(())) => device::revoke(guard, grant.clone()),
+            (Object::Power, Ok(())) => MutexGuard::unlocked(guard, || {
                 power::exit(if status == 0 {
                     power::Outcome::Success
                 } else {
                     power::Outcome::Failure
                 })
-            }
+            }),
             (Object::Process(process), Ok(())) => {
-                let process = process.clone();
                 let killed = spillway_abi::ExitStatus::Killed(status);
-                let begun = process.begin_end(&mut self.guard, killed);
-                if begun && process.state.get(&self.guard).thread_count == 0 {
-                    let work = Work::Teardown(Teardown::of_another(process));
-                    return work::begin(self.guard, self.thread, work);
+                let begun = process.begin_end(guard, killed);
+                if begun && process.state.get(guard).thread_count == 0 {
+                    return Action::Work(Work::Teardown(Teardown::of_another(process.clone())));
                 }
-                Outcome::Done(Ok(0))
+                Action::Done(Ok(0))
             }
-            _ => Outcome::Done(Err(Error::BadOperation)),
+            _ => Action::Done(Err(Error::BadOperation)),
         }
     }
 
-    fn read(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
-        match &self.object {
+    fn read(
+        &self,
+        guard: &mut Guard,
+        offset: u64,
+        address: u64,
+        length: u64,
+    ) -> Result<u64, Error> {
+        match self.object {
             Object::Devices => {
                 self.need(Rights::READ)?;
-                device::list(&self.guard, offset, address, length)
+                device::list(guard, offset, address, length)
+            }
+            Object::Processes(root) => {
+                self.need(Rights::READ)?;
+                processes::list(guard, root, offset, address, length)
             }
             Object::PciFunction(grant) => {
                 self.need(Rights::READ)?;
-                device::read_config(&self.guard, grant, offset, address, length)
+                device::read_config(guard, grant, offset, address, length)
             }
             Object::Memory(memory) if !memory.is_registers() => {
                 self.need(Rights::READ)?;
-                let memory = memory.clone();
-                drop(self.guard);
                 let length = length.min(MAX_TRANSFER);
-                memory_copy(&memory, offset, address, length, |range, stretch| {
-                    range.write_from(stretch)
+                MutexGuard::unlocked(guard, || {
+                    memory_copy(memory, offset, address, length, |range, stretch| {
+                        range.write_from(stretch)
+                    })
                 })
             }
             Object::Counters(process) => {
                 self.need(Rights::READ)?;
                 let bytes = counter_bytes(process.as_deref(), self.thread);
-                drop(self.guard);
                 let start = usize::try_from(offset).map_err(|_| Error::OutOfRange)?;
                 let rest = bytes.get(start..).ok_or(Error::OutOfRange)?;
                 let part = &rest[..rest.len().min(length as usize)];
@@ -189,28 +227,79 @@ impl Request<'_> {
         }
     }
 
-    fn write(self, offset: u64, address: u64, length: u64) -> Result<u64, Error> {
-        match &self.object {
+    fn write(
+        &self,
+        guard: &mut Guard,
+        offset: u64,
+        address: u64,
+        length: u64,
+    ) -> Result<u64, Error> {
+        match self.object {
             Object::PciFunction(grant) => {
                 self.need(Rights::WRITE)?;
-                device::write_config(&self.guard, grant, offset, address, length)
+                device::write_config(guard, grant, offset, address, length)
             }
             Object::Memory(memory) if !memory.is_registers() => {
                 self.need(Rights::WRITE)?;
-                let memory = memory.clone();
-                drop(self.guard);
                 let length = length.min(MAX_TRANSFER);
-                memory_copy(&memory, offset, address, length, |range, stretch| {
-                    range.read_into(stretch)
+                MutexGuard::unlocked(guard, || {
+                    memory_copy(memory, offset, address, length, |range, stretch| {
+                        range.read_into(stretch)
+                    })
                 })
             }
             Object::Log => {
                 self.need(Rights::WRITE)?;
-                drop(self.guard);
-                write_log(&self.thread.process, address, length)
+                MutexGuard::unlocked(guard, || write_log(&self.thread.process, address, length))
+            }
+            Object::Event(event) => {
+                self.need(Rights::WRITE)?;
+                event.signal(guard);
+                Ok(0)
             }
             _ => Err(Error::BadOperation),
         }
+    }
+
+    /// Another handle to a Memory or an Event, or one to the rings of a queue.
+    fn share(&self, guard: &mut Guard, handle: u64, rights: u64) -> Result<u64, Error> {
+        if !matches!(
+            self.object,
+            Object::Memory(_) | Object::Event(_) | Object::IoQueue(_)
+        ) {
+            return Err(Error::BadOperation);
+        }
+        if handle != 0 {
+            return Err(Error::BadOperation);
+        }
+        let wanted = u32::try_from(rights).ok().and_then(Rights::from_bits);
+        let wanted = wanted.ok_or(Error::BadArgument)?;
+        let (object, have) = match self.object {
+            Object::IoQueue(queue) => {
+                self.need(Rights::MANAGE)?;
+                let rights = Rights::READ | Rights::WRITE | Rights::MAP;
+                (Object::Memory(queue.memory.clone()), rights)
+            }
+            object => {
+                self.need(Rights::DUPLICATE)?;
+                (object.clone(), self.rights)
+            }
+        };
+        let rights = restrict(have, wanted)?;
+        if !frames::has_reserve() {
+            return Err(Error::OutOfMemory);
+        }
+        Ok(insert(guard, &self.thread.process, object, rights)?
+            .raw()
+            .into())
+    }
+
+    fn cancel(&self, guard: &mut Guard, user_data: u64) -> Result<u64, Error> {
+        let Object::IoQueue(queue) = self.object else {
+            return Err(Error::BadOperation);
+        };
+        self.need(Rights::WRITE)?;
+        ipc::end::cancel(guard, queue, user_data)
     }
 }
 

@@ -3,7 +3,8 @@
 use spillway_abi::{
     Error, Rights,
     device::{DmaSpaceMeta, FunctionMeta, PinMeta},
-    object::{ClockMeta, MemoryMeta, ProcessMeta, ThreadMeta},
+    object::{ClockMeta, MemoryMeta, ProcessMeta, ThreadMeta, TimerMeta},
+    service::ServiceMeta,
 };
 
 use crate::{
@@ -60,7 +61,24 @@ pub fn get(kernel: &Kernel, object: &Object, rights: Rights, key: u64) -> Result
             key if key == PinMeta::Length as u64 => Ok(pin.length),
             _ => Err(Error::BadOperation),
         },
+        Object::Timer(timer) => {
+            let key = TimerMeta::from_raw(key).ok_or(Error::BadOperation)?;
+            readable().map(|()| timer.get(kernel, key))
+        }
+        Object::Service(service) => {
+            let state = service.state.get(kernel);
+            let value = match ServiceMeta::from_raw(key).ok_or(Error::BadOperation)? {
+                ServiceMeta::Waiting => state.waiting_count,
+                ServiceMeta::Taken => state.taken_count,
+                ServiceMeta::Queue => return Err(Error::BadOperation),
+            };
+            readable().map(|()| value.into())
+        }
         Object::Log
+        | Object::Remote(_)
+        | Object::IoQueue(_)
+        | Object::Event(_)
+        | Object::Processes(_)
         | Object::Counters(_)
         | Object::Power
         | Object::Devices
@@ -87,9 +105,10 @@ fn process_value(kernel: &Kernel, process: &Process, key: ProcessMeta) -> u64 {
 fn thread_value(kernel: &Kernel, thread: &Thread, key: ThreadMeta) -> u64 {
     let state = thread.state.get(kernel);
     match key {
-        ThreadMeta::Priority => state.priority as u64,
+        ThreadMeta::Priority => state.own_priority as u64,
         ThreadMeta::Affinity => state.affinity,
         ThreadMeta::Id => thread.id,
+        ThreadMeta::Stop => state.stop.into(),
     }
 }
 
@@ -123,6 +142,13 @@ pub fn set(
     let thread = match object {
         Object::Thread(thread) => thread,
         Object::PciFunction(grant) => return set_function(kernel, grant, rights, key, value),
+        Object::Timer(timer) => {
+            let key = TimerMeta::from_raw(key).ok_or(Error::BadOperation)?;
+            if !rights.contains(Rights::MANAGE) {
+                return Err(Error::MissingRight);
+            }
+            return timer.set(kernel, key, value).map(|()| 0);
+        }
         _ => return Err(Error::BadOperation),
     };
     let key = ThreadMeta::from_raw(key).ok_or(Error::BadOperation)?;
@@ -144,6 +170,10 @@ pub fn set(
             }
             sched::set_affinity(kernel, thread, affinity);
         }
+        ThreadMeta::Stop => match value {
+            0 | 1 => sched::set_stop(kernel, thread, value == 1),
+            _ => return Err(Error::BadArgument),
+        },
         ThreadMeta::Id => return Err(Error::BadOperation),
     }
     Ok(0)

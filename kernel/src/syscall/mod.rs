@@ -6,15 +6,22 @@
 
 mod create;
 mod device;
+mod enter;
+mod event;
 mod exit;
 mod futex;
 mod handles;
 mod io;
 mod map;
 mod meta;
+mod processes;
+mod serve;
+mod service;
 mod wait;
 
-pub use handles::insert;
+pub use handles::{check_reachable, close, insert};
+pub use io::perform;
+pub use wait::{already, wait_on};
 
 use core::arch::naked_asm;
 
@@ -25,7 +32,10 @@ use crate::{
     arch::{core, cpu},
     kernel::Guard,
     object::Thread,
-    sched,
+    sched::{
+        self,
+        work::{self, Work},
+    },
 };
 
 /// What a system call came to.
@@ -34,6 +44,36 @@ pub enum Outcome {
     Done(Result<u64, Error>),
     /// The caller has been put into a queue or a wait, or has ended: another thread runs.
     Switch(Guard),
+    /// The same, and it is known which: a thread that is on no list.
+    SwitchTo(Guard, Arc<Thread>),
+    /// The caller goes on with what stands in its saved state.
+    Resume(Guard),
+}
+
+/// What an operation on an object comes to.
+pub enum Action {
+    /// It is done.
+    Done(Result<u64, Error>),
+    /// It takes long, and is done by the thread that asked for it.
+    Work(Work),
+}
+
+impl From<Result<u64, Error>> for Action {
+    #[inline]
+    fn from(result: Result<u64, Error>) -> Self {
+        Self::Done(result)
+    }
+}
+
+impl Action {
+    /// Does it as a whole system call.
+    #[inline]
+    fn run(self, guard: Guard, thread: &Arc<Thread>) -> Outcome {
+        match self {
+            Self::Done(result) => Outcome::Done(result),
+            Self::Work(work) => work::begin(guard, thread, work),
+        }
+    }
 }
 
 impl From<Result<u64, Error>> for Outcome {
@@ -71,6 +111,9 @@ pub static CALL_TABLE: [Entry; CALL_COUNT as usize] = [
     entry::<exit::Yield>,
     entry::<exit::ExitThread>,
     entry::<exit::ExitProcess>,
+    entry::<serve::Serve>,
+    entry::<enter::Enter>,
+    entry::<event::SignalAndWait>,
 ];
 
 /// A system call.
@@ -87,6 +130,11 @@ extern "C" fn entry<C: SystemCall>(a: u64, b: u64, c: u64, d: u64, e: u64, f: u6
             rdx: 0,
         },
         Outcome::Switch(guard) => sched::schedule(guard),
+        Outcome::SwitchTo(guard, next) => sched::switch_to(guard, next),
+        Outcome::Resume(guard) => {
+            drop(guard);
+            sched::resume_after_call()
+        }
     }
 }
 
@@ -106,7 +154,7 @@ pub extern "C" fn unknown_call() -> Registers {
 }
 
 /// A handle from a register; [`Error::BadHandle`] if it does not fit.
-fn handle(raw: u64) -> Result<spillway_abi::Handle, Error> {
+pub fn handle(raw: u64) -> Result<spillway_abi::Handle, Error> {
     u32::try_from(raw)
         .map(spillway_abi::Handle::from_raw)
         .map_err(|_| Error::BadHandle)

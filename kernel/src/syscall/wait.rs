@@ -1,4 +1,4 @@
-//! Waiting for the end of a process or a thread.
+//! Waiting for an object: the end of a process or a thread, an interrupt, an event, a timer.
 
 use alloc::sync::Arc;
 use spillway_abi::{Error, Rights};
@@ -20,37 +20,53 @@ impl SystemCall for Wait {
             Ok(wait) => wait,
             Err(error) => return Outcome::Done(Err(error)),
         };
-        if let thread::Wait::Interrupt(interrupt) = &wait {
-            match interrupt.take(&mut guard) {
-                Ok(None) => {}
-                Ok(Some(count)) => return Outcome::Done(Ok(count)),
-                Err(error) => return Outcome::Done(Err(error)),
+        match already(&mut guard, &wait) {
+            Ok(None) if sched::has_passed(deadline) => Outcome::Done(Err(Error::TimedOut)),
+            Ok(None) => {
+                sched::wait(&mut guard, thread, wait, deadline);
+                Outcome::Switch(guard)
             }
+            Ok(Some(value)) => Outcome::Done(Ok(value)),
+            Err(error) => Outcome::Done(Err(error)),
         }
-        let status = match &wait {
-            thread::Wait::Process(process) => process.final_status(&guard),
-            thread::Wait::Thread(other) => sched::thread_status(&guard, other),
-            _ => None,
-        };
-        if let Some(status) = status {
-            return Outcome::Done(Ok(status.to_raw()));
-        }
-        if sched::has_passed(deadline) {
-            return Outcome::Done(Err(Error::TimedOut));
-        }
-        sched::wait(&mut guard, thread, wait, deadline);
-        Outcome::Switch(guard)
     }
 }
 
-/// What to wait for. A process or thread that waits for its own end would wait for ever:
-/// [`Error::BadArgument`].
+/// The value of what is waited for, if it is there already. [`Error::Gone`].
+pub fn already(kernel: &mut Kernel, wait: &thread::Wait) -> Result<Option<u64>, Error> {
+    Ok(match wait {
+        thread::Wait::Interrupt(interrupt) => return interrupt.take(kernel),
+        thread::Wait::Event(event) => event.take(kernel),
+        thread::Wait::Timer(timer) => timer.take(kernel),
+        thread::Wait::Process(process) => {
+            process.final_status(kernel).map(|status| status.to_raw())
+        }
+        thread::Wait::Thread(other) => {
+            sched::thread_status(kernel, other).map(|status| status.to_raw())
+        }
+        _ => None,
+    })
+}
+
 fn target(kernel: &Kernel, thread: &Arc<Thread>, raw: u64) -> Result<thread::Wait, Error> {
     let (object, rights) = thread.process.state.get(kernel).handles.get(handle(raw)?)?;
+    wait_on(kernel, thread, object, rights)
+}
+
+/// What a thread waits for on an object. Waiting for its own end would never end:
+/// [`Error::BadArgument`]. [`Error::WrongObject`], [`Error::MissingRight`].
+pub fn wait_on(
+    _kernel: &Kernel,
+    thread: &Arc<Thread>,
+    object: &Object,
+    rights: Rights,
+) -> Result<thread::Wait, Error> {
     let wait = match object {
         Object::Process(process) => thread::Wait::Process(process.clone()),
         Object::Thread(other) => thread::Wait::Thread(other.clone()),
         Object::Interrupt(interrupt) => thread::Wait::Interrupt(interrupt.clone()),
+        Object::Event(event) => thread::Wait::Event(event.clone()),
+        Object::Timer(timer) => thread::Wait::Timer(timer.clone()),
         _ => return Err(Error::WrongObject),
     };
     if !rights.contains(Rights::WAIT) {

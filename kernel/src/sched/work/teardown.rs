@@ -1,7 +1,7 @@
 //! Taking a process apart, once none of its threads runs any more.
 //!
-//! The order: every core leaves the address space; devices are taken back; handles are closed; mappings go; page tables
-//! go. Each step is bounded. Then whoever waits is told, and the parent is free to make another.
+//! The order: every core leaves the address space; devices are taken back; the clients of its
+//! services are told; handles are closed; mappings go; page tables go. Each step is bounded. Then whoever waits is told, and the parent is free to make another.
 
 use alloc::sync::Arc;
 use spillway_abi::ExitStatus;
@@ -9,6 +9,7 @@ use spillway_abi::ExitStatus;
 use super::{super::wait::wake_all, Progress, Revoke, Work, revoke::Revoked};
 use crate::{
     arch::{core, shootdown},
+    ipc::{self, end::EndService},
     kernel::{Guard, Kernel},
     memory::{
         paging,
@@ -37,6 +38,7 @@ pub struct Teardown {
 enum Stage {
     Leave,
     Devices(Option<Revoke>),
+    Services(Option<EndService>),
     Handles,
     Mappings,
     Tables,
@@ -82,6 +84,7 @@ impl Teardown {
                     return Progress::Sleep(Work::Teardown(self), until);
                 }
             },
+            Stage::Services(work) => self.end_service(guard, work),
             Stage::Handles if self.close_handles(guard) => Stage::Mappings,
             Stage::Mappings if self.drop_mappings(guard) => Stage::Tables,
             Stage::Tables if self.free_tables() => {
@@ -112,7 +115,7 @@ impl Teardown {
             Some(work) => work,
             None => match self.process.state.get(guard).grants.first().cloned() {
                 Some(grant) => Revoke::begin(guard, grant),
-                None => return Ok(Stage::Handles),
+                None => return Ok(Stage::Services(None)),
             },
         };
         match work.advance(guard) {
@@ -122,13 +125,30 @@ impl Teardown {
         }
     }
 
+    /// Goes on letting the clients of the process's services know.
+    fn end_service(&self, guard: &mut Guard, work: Option<EndService>) -> Stage {
+        let work = match work {
+            Some(work) => work,
+            None => match self.process.state.get(guard).services.first().cloned() {
+                Some(service) => EndService::with_server(guard, service),
+                None => return Stage::Handles,
+            },
+        };
+        if work.advance(guard) {
+            Stage::Services(None)
+        } else {
+            Stage::Services(Some(work))
+        }
+    }
+
     /// Whether all are closed.
     fn close_handles(&self, guard: &mut Guard) -> bool {
         for _ in 0..OBJECTS {
             let Some((object, _)) = self.process.state.get_mut(guard).handles.pop_any() else {
                 return true;
             };
-            close(guard, &self.process, object);
+            // The services of the process have ended before.
+            let _ = close(guard, &self.process, object);
         }
         false
     }
@@ -186,13 +206,40 @@ pub fn announce(kernel: &mut Kernel, process: &Arc<Process>) {
 }
 
 /// Lets go of an object that a handle of `holder` led to. A process that has no thread and that
-/// nobody else can reach to give it one becomes an orphan, to be taken apart by a teardown.
-pub fn close(kernel: &mut Kernel, holder: &Arc<Process>, object: Object) {
-    let process = match &object {
-        Object::Process(process) => process,
-        Object::Memory(memory) => return memory.let_go(kernel, &holder.account),
-        _ => return,
-    };
+/// nobody else can reach to give it one becomes an orphan, to be taken apart by a teardown. A service
+/// whose server lets go of it ends: that is to be done by the caller.
+pub fn close(kernel: &mut Kernel, holder: &Arc<Process>, object: Object) -> Option<EndService> {
+    match &object {
+        Object::Process(process) => close_process(kernel, holder, process),
+        Object::Memory(memory) => memory.let_go(kernel, &holder.account),
+        Object::Remote(remote) => ipc::release(kernel, remote),
+        Object::IoQueue(queue) => {
+            let state = queue.state.get_mut(kernel);
+            state.handles -= 1;
+            if state.handles == 0 {
+                ipc::end::end_queue(kernel, queue);
+            }
+        }
+        Object::Timer(timer) => {
+            let state = timer.state.get_mut(kernel);
+            state.handles -= 1;
+            if state.handles == 0 {
+                timer.end(kernel);
+            }
+        }
+        Object::Service(service) if Arc::ptr_eq(&service.owner, holder) => {
+            let state = service.state.get_mut(kernel);
+            state.handles -= 1;
+            if state.handles == 0 && !state.ended {
+                return Some(EndService::by_wish(kernel, service.clone()));
+            }
+        }
+        _ => {}
+    }
+    None
+}
+
+fn close_process(kernel: &mut Kernel, holder: &Arc<Process>, process: &Arc<Process>) {
     if Arc::ptr_eq(process, holder) {
         return;
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use driver_sdk::{
     abi::{
         Call, Handle,
-        call::{CALL_COUNT, Operation},
+        call::{CALL_COUNT, OPERATION_COUNT, Operation},
         object::{CreateKind, MEMORY_CONTIGUOUS},
     },
     prelude::*,
@@ -49,8 +49,13 @@ fn an_operation_that_an_object_does_not_know_is_told() -> Outcome {
     let counters = own_process().counters()?;
     let process = own_process().handle();
     let unknown = |object, operation| raw::do_io(object, operation, [0; 4]);
-    use Operation::{Create, Destroy, GetMeta, Open, Read, SetMeta, Share, Write};
-    for operation in [Open, Create, Destroy, SetMeta, Share] {
+    use Operation::{
+        Cancel, Close, Create, Destroy, GetMeta, Nothing, Open, Read, Reply, SetMeta, Share, Wait,
+        Write,
+    };
+    for operation in [
+        Open, Create, Destroy, SetMeta, Close, Cancel, Reply, Wait, Nothing,
+    ] {
         let answer = unknown(memory.handle(), operation);
         equal!(
             answer,
@@ -74,7 +79,7 @@ fn an_operation_that_an_object_does_not_know_is_told() -> Outcome {
             "{operation:?} of a Process"
         );
     }
-    for number in [8, 9, 1 << 32, u64::MAX] {
+    for number in [OPERATION_COUNT, 31, 1 << 32, u64::MAX] {
         let answer = raw::call(
             Call::DoIo,
             [memory.handle().raw().into(), number, 0, 0, 0, 0],
@@ -87,7 +92,7 @@ fn an_operation_that_an_object_does_not_know_is_told() -> Outcome {
 fn a_key_or_kind_that_does_not_exist_is_told() -> Outcome {
     let process = own_process().handle();
     let memory = Memory::new(4096)?;
-    for number in [0, 5, 99, 1 << 32 | CreateKind::Memory as u64, u64::MAX] {
+    for number in [0, 10, 99, 1 << 32 | CreateKind::Memory as u64, u64::MAX] {
         let answer = raw::do_io(process, Operation::Create, [number, 4096, 0, 0]);
         equal!(answer, Err(Error::BadOperation), "kind {number:#x}");
     }

@@ -1,0 +1,262 @@
+//! The end of a service, and of a queue.
+//!
+//! A service ends with its server, or when the server says so. Whoever asked is told `ServerGone`,
+//! once. A request that named registered memory is told only when the server's end has come to
+//! its services, which is after its devices were taken back: until then a device may reach that
+//! memory.
+
+use alloc::sync::Arc;
+use spillway_abi::Error;
+
+use super::{
+    Stage, delist, edit, enlist, release_slot, reply,
+    requests::{self, Entry, Request},
+    with_asked, withdraw,
+};
+use crate::{
+    kernel::{Guard, Kernel},
+    object::{IoQueue, Service, thread::Wait},
+    sched::{
+        self,
+        work::{Progress, Work},
+    },
+};
+
+/// Requests answered per step.
+const ANSWERS: usize = 16;
+
+/// A service that is being ended.
+#[derive(Debug)]
+pub struct EndService {
+    service: Arc<Service>,
+    /// Its server is ending, too, and has no device any more.
+    is_last: bool,
+}
+
+impl EndService {
+    /// By the server's wish.
+    pub fn by_wish(kernel: &mut Kernel, service: Arc<Service>) -> Self {
+        begin(kernel, &service);
+        Self {
+            service,
+            is_last: false,
+        }
+    }
+
+    /// With the server.
+    pub fn with_server(kernel: &mut Kernel, service: Arc<Service>) -> Self {
+        begin(kernel, &service);
+        Self {
+            service,
+            is_last: true,
+        }
+    }
+
+    /// A part. Whether that was all.
+    pub fn advance(&self, kernel: &mut Kernel) -> bool {
+        for _ in 0..ANSWERS {
+            if !self.answer_one(kernel) {
+                return self.finish(kernel);
+            }
+        }
+        false
+    }
+
+    /// A part as an operation of its own.
+    pub fn step(self, guard: &mut Guard) -> Progress {
+        if self.advance(guard) {
+            Progress::Done(Ok(0))
+        } else {
+            Progress::More(Work::EndService(self))
+        }
+    }
+
+    /// Lets one who waits know. False if there is nobody.
+    fn answer_one(&self, kernel: &mut Kernel) -> bool {
+        let service = &self.service;
+        let state = service.state.get_mut(kernel);
+        if let Some(remote) = state.closed.take() {
+            service.state.get_mut(kernel).closed = remote.state.get_mut(kernel).next.take();
+            return true;
+        }
+        if !state.window_waiters.is_empty() {
+            // It finds the service ended.
+            let next = edit(
+                kernel,
+                service,
+                |state| &mut state.window_waiters,
+                |list, links| list.pop_front(links),
+            );
+            if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
+                sched::unblock(kernel, &thread);
+                sched::make_ready(kernel, &thread);
+            }
+            return true;
+        }
+        let state = service.state.get(kernel);
+        let asker = match (state.waiting.front(), state.taken.front()) {
+            (Some(asker), _) | (None, Some(asker)) => asker,
+            (None, None) if self.is_last => match state.cancelled.front() {
+                Some(asker) => asker,
+                None => return false,
+            },
+            (None, None) => return false,
+        };
+        let asked = with_asked(kernel, asker, |asked| {
+            let stays = !self.is_last && asked.stage == Stage::Taken && asked.is_registered();
+            let before = asked.stage;
+            if stays {
+                asked.stage = Stage::Cancelled;
+            }
+            (asked.message.token, before, stays)
+        });
+        match asked {
+            Some((_, before, true)) => {
+                delist(kernel, service, asker, before);
+                enlist(kernel, service, asker, Stage::Cancelled);
+            }
+            Some((token, _, false)) => {
+                let _ = reply::answer(kernel, service, token, Err((Error::ServerGone, 0)));
+            }
+            None => debug_assert!(false, "an asker on a list has asked"),
+        }
+        true
+    }
+
+    /// Everybody knows who can know yet.
+    fn finish(&self, kernel: &mut Kernel) -> bool {
+        let service = &self.service;
+        let state = service.state.get_mut(kernel);
+        if let Some((queue, _)) = state.queue.take() {
+            queue.unbind(kernel, service);
+        }
+        if service.state.get(kernel).cancelled.is_empty() {
+            if let Some(window) = service.state.get_mut(kernel).window.take() {
+                window.memory.let_go(kernel, &service.owner.account);
+            }
+            let services = &mut service.owner.state.get_mut(kernel).services;
+            services.retain(|other| !Arc::ptr_eq(other, service));
+        }
+        true
+    }
+}
+
+/// Nothing new comes to a service, and its threads no longer wait for it.
+fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
+    service.state.get_mut(kernel).ended = true;
+    let wait = Wait::Serve(service.clone());
+    while sched::wake_first(kernel, &wait, Err(Error::Gone)) {}
+    while let Some((_, event)) = service.state.get_mut(kernel).events.pop() {
+        event.signal(kernel);
+    }
+}
+
+/// Nobody has a handle to a queue any more: what is under way is nobody's, and what comes of it is
+/// dropped.
+pub fn end_queue(kernel: &mut Kernel, queue: &Arc<IoQueue>) {
+    while let Some(slot) = queue.state.get(kernel).under_way.front() {
+        let request = core::mem::take(kernel.requests.get(slot));
+        drop_request(kernel, slot, request);
+        queue.forget(kernel, slot);
+    }
+    queue.end(kernel);
+}
+
+fn drop_request(kernel: &mut Kernel, slot: u16, request: Request) {
+    match request {
+        Request::Free | Request::Timer(_) => {}
+        Request::Wait(entry, wait) => stop_waiting(kernel, slot, &entry, &wait),
+        Request::Asked(_, asked) => withdraw(kernel, slot, asked),
+        Request::Answered(entry, asked, _) => {
+            entry.queue.copied(kernel, slot);
+            if let Some(window_slot) = asked.message.token.window_slot() {
+                release_slot(kernel, &asked.remote.service, window_slot);
+            }
+        }
+    }
+}
+
+/// Takes a request off the list of what it waits for.
+pub fn stop_waiting(kernel: &mut Kernel, slot: u16, entry: &Entry, wait: &Wait) {
+    sched::remove_deadline(kernel, entry.home, slot);
+    sched::edit_waiters(kernel, wait, |list, links| list.remove(links, slot));
+}
+
+/// What a request waited for has happened, or its deadline has come: it is on no list any more.
+pub fn complete_wait(kernel: &mut Kernel, slot: u16, result: Result<u64, Error>) {
+    let Request::Wait(entry, _) = core::mem::take(kernel.requests.get(slot)) else {
+        return;
+    };
+    sched::remove_deadline(kernel, entry.home, slot);
+    let queue = entry.queue.clone();
+    queue.complete(kernel, slot, &entry, result.map_err(|error| (error, 0)));
+}
+
+/// The deadline of a slot that is not a thread's has come.
+pub fn expired(kernel: &mut Kernel, slot: u16) {
+    match kernel.requests.find(slot) {
+        Some(Request::Timer(timer)) => {
+            let timer = timer.clone();
+            timer.fire(kernel);
+        }
+        Some(Request::Wait(_, wait)) => {
+            let wait = wait.clone();
+            sched::edit_waiters(kernel, &wait, |list, links| list.remove(links, slot));
+            complete_wait(kernel, slot, Err(Error::TimedOut));
+        }
+        _ => {}
+    }
+}
+
+/// Asks for a request of a queue to be given back soon, by its user data. 0 if its completion is
+/// there, 1 if it is still to come, because the server may let a device reach its memory.
+/// [`Error::NotFound`] if there is none.
+pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Result<u64, Error> {
+    let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;
+    match core::mem::take(kernel.requests.get(slot)) {
+        Request::Wait(entry, wait) => {
+            stop_waiting(kernel, slot, &entry, &wait);
+            queue.complete(kernel, slot, &entry, Err((Error::Cancelled, 0)));
+        }
+        Request::Asked(entry, asked) if asked.stage == Stage::Waiting || !asked.is_registered() => {
+            withdraw(kernel, slot, asked);
+            queue.complete(kernel, slot, &entry, Err((Error::Cancelled, 0)));
+        }
+        Request::Asked(entry, mut asked) => {
+            let service = asked.remote.service.clone();
+            let before = core::mem::replace(&mut asked.stage, Stage::Cancelled);
+            requests::set(kernel, slot, Request::Asked(entry, asked));
+            delist(kernel, &service, slot, before);
+            enlist(kernel, &service, slot, Stage::Cancelled);
+            if !service.state.get(kernel).ended {
+                super::pump(kernel, &service);
+            }
+            return Ok(1);
+        }
+        // It was answered: its data is copied when the queue is entered.
+        other => {
+            requests::set(kernel, slot, other);
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
+fn find(kernel: &mut Kernel, queue: &IoQueue, user_data: u64) -> Option<u16> {
+    let mut next = queue.state.get(kernel).under_way.front();
+    while let Some(slot) = next {
+        let found = match kernel.requests.get(slot) {
+            Request::Wait(entry, _) | Request::Asked(entry, _) | Request::Answered(entry, ..) => {
+                entry.user_data == user_data
+            }
+            Request::Free | Request::Timer(_) => false,
+        };
+        if found {
+            return Some(slot);
+        }
+        next = kernel
+            .sched
+            .next_sibling(&queue.state.get(kernel).under_way, slot);
+    }
+    None
+}

@@ -1,0 +1,406 @@
+//! From a client to the process that serves an object, and back.
+//!
+//! ```text
+//!  do_io ──► call ──► prepare ──► (copy into the window) ──► send ─┬─► a waiting thread: switched to
+//!  Enter ──► batch ──► prepare ──► (copy into the window) ──► send ┼─► the queue of the service
+//!                                                                  └─► waiting, until `take`
+//!  Serve, Reply ──► reply ──► the thread that asked, or the queue that asked
+//! ```
+//!
+//! Whoever asks is an *asker*: a thread, or a request of a queue ([`requests`]). Both have a slot
+//! in the same space of numbers, so that they stand on the same lists. What is asked ([`Asked`])
+//! lies in the thread or in the request until it is answered.
+
+pub mod batch;
+pub mod call;
+mod copy;
+pub mod end;
+mod prepare;
+pub mod reply;
+pub mod requests;
+
+use alloc::sync::Arc;
+use core::mem;
+
+use spillway_abi::{
+    Error, Rights,
+    queue::{Completion, MESSAGE},
+    service::{Message, Notice, Token, What},
+};
+use spillway_kernel_core::queue::List;
+
+pub use call::Call;
+pub use copy::CopyOut;
+use requests::Request;
+
+use crate::{
+    arch::core,
+    kernel::Kernel,
+    object::{Object, Remote, Service, Thread, service::ServiceState},
+    sched,
+    syscall::insert,
+};
+
+/// A request on a served object, from when it is sent until it is answered.
+#[derive(Debug)]
+pub struct Asked {
+    /// On what.
+    pub remote: Arc<Remote>,
+    /// What the server gets.
+    pub message: Message,
+    /// Where in the asker's memory what is read goes, and how many bytes at most.
+    pub destination: Option<(u64, u64)>,
+    /// What the server is given when it takes the request.
+    pub gift: Option<(Object, Rights)>,
+    /// How far it has come, which says on which list of the service the asker is.
+    pub stage: Stage,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nobody has taken it.
+    Waiting,
+    /// The server has it.
+    Taken,
+    /// The server has it, and is to be told that nobody wants it any more.
+    Cancelled,
+}
+
+impl Asked {
+    /// Whether nobody has taken it yet.
+    pub fn is_waiting(&self) -> bool {
+        self.stage == Stage::Waiting
+    }
+
+    /// Whether it names registered memory, which a device may reach until it is answered.
+    pub fn is_registered(&self) -> bool {
+        self.message.what.registration() != 0
+    }
+}
+
+/// What became of a request that was sent.
+pub enum Sent {
+    /// A thread of the server has it, and is to run: it is on no list.
+    To(Arc<Thread>),
+    /// It is on its way.
+    Queued,
+}
+
+/// The list of a service on which an asker at a stage is.
+fn list_of(state: &mut ServiceState, stage: Stage) -> &mut List {
+    match stage {
+        Stage::Waiting => &mut state.waiting,
+        Stage::Taken => &mut state.taken,
+        Stage::Cancelled => &mut state.cancelled,
+    }
+}
+
+/// Changes one of a service's lists. It is taken out and put back, because it and the links are both
+/// behind the lock.
+fn edit<R>(
+    kernel: &mut Kernel,
+    service: &Service,
+    list: impl Fn(&mut ServiceState) -> &mut List,
+    f: impl FnOnce(&mut List, &mut spillway_kernel_core::queue::Links) -> R,
+) -> R {
+    let mut taken = mem::take(list(service.state.get_mut(kernel)));
+    let result = f(&mut taken, kernel.sched.links());
+    *list(service.state.get_mut(kernel)) = taken;
+    result
+}
+
+/// Puts an asker on the list of a stage.
+fn enlist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
+    edit(
+        kernel,
+        service,
+        |state| list_of(state, stage),
+        |list, links| list.push_back(links, asker),
+    );
+    count(service.state.get_mut(kernel), stage, 1);
+}
+
+/// Takes an asker off the list of its stage.
+fn delist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
+    edit(
+        kernel,
+        service,
+        |state| list_of(state, stage),
+        |list, links| list.remove(links, asker),
+    );
+    count(service.state.get_mut(kernel), stage, -1);
+}
+
+fn count(state: &mut ServiceState, stage: Stage, by: i32) {
+    let count = match stage {
+        Stage::Waiting => &mut state.waiting_count,
+        Stage::Taken | Stage::Cancelled => &mut state.taken_count,
+    };
+    *count = count.wrapping_add_signed(by);
+}
+
+/// Calls `f` with what an asker asked. `None` if it asked nothing.
+fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> R) -> Option<R> {
+    if asker < requests::FIRST {
+        let thread = kernel.sched.find(asker)?;
+        thread.state.get_mut(kernel).asked.as_mut().map(f)
+    } else {
+        match kernel.requests.find(asker)? {
+            Request::Asked(_, asked) => Some(f(asked)),
+            _ => None,
+        }
+    }
+}
+
+/// Sends a request. `asked` has been put into the asker already, or is put there by `store`.
+/// The service has not ended.
+pub fn send(
+    kernel: &mut Kernel,
+    asker: u16,
+    mut asked: Asked,
+    store: impl FnOnce(&mut Kernel, Asked),
+) -> Sent {
+    let service = asked.remote.service.clone();
+    let remote = asked.remote.state.get_mut(kernel);
+    remote.uses += 1;
+    if let Some(slot) = asked.message.token.window_slot()
+        && let Some(window) = &mut service.state.get_mut(kernel).window
+    {
+        window.assign(slot, asked.message.token);
+    }
+    // The usual case first: a thread of the server waits, and nothing is to be handed over.
+    if asked.gift.is_none()
+        && let Some(server) = pick_server(kernel, &service)
+    {
+        asked.stage = Stage::Taken;
+        enlist(kernel, &service, asker, Stage::Taken);
+        hand_over(kernel, &server, asker, &asked.message);
+        store(kernel, asked);
+        return Sent::To(server);
+    }
+    asked.stage = Stage::Waiting;
+    enlist(kernel, &service, asker, Stage::Waiting);
+    store(kernel, asked);
+    pump(kernel, &service);
+    Sent::Queued
+}
+
+/// Takes a thread that waits for requests, on this core if there is one, off the list.
+fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
+    let me = core().index.get();
+    let first = service.state.get(kernel).servers.front()?;
+    let mut chosen = first;
+    let mut next = Some(first);
+    while let Some(slot) = next {
+        let home = kernel.sched.find(slot).map(|t| t.state.get(kernel).home);
+        if home == Some(me) {
+            chosen = slot;
+            break;
+        }
+        next = kernel
+            .sched
+            .next_in(&service.state.get(kernel).servers, slot);
+    }
+    edit(
+        kernel,
+        service,
+        |state| &mut state.servers,
+        |list, links| list.remove(links, chosen),
+    );
+    kernel.sched.find(chosen)
+}
+
+/// Gives a message to a thread that waited for one, which from here on is on no list. It runs at
+/// the priority of the thread that asked.
+fn hand_over(kernel: &mut Kernel, server: &Thread, asker: u16, message: &Message) {
+    sched::unblock(kernel, server);
+    server.set_message(kernel, message);
+    lend_priority(kernel, server, asker);
+}
+
+/// Lets a thread run at the priority of the thread that asked, until it answers or waits.
+pub fn lend_priority(kernel: &mut Kernel, server: &Thread, asker: u16) {
+    if asker < requests::FIRST
+        && let Some(client) = kernel.sched.find(asker)
+    {
+        let priority = client.state.get(kernel).priority;
+        server.state.get_mut(kernel).priority = priority;
+    }
+}
+
+/// The next message for a server, if there is one: first what was closed, then what was cancelled,
+/// then the oldest request.
+pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
+    if let Some(remote) = service.state.get_mut(kernel).closed.take() {
+        service.state.get_mut(kernel).closed = remote.state.get_mut(kernel).next.take();
+        return Some(Message {
+            token: Token::NONE,
+            object: remote.number,
+            what: What::new(Notice::Closed, 0, 0, Rights::empty()),
+            arguments: [0; 3],
+            trace: 0,
+        });
+    }
+    if let Some(asker) = service.state.get(kernel).cancelled.front() {
+        delist(kernel, service, asker, Stage::Cancelled);
+        enlist(kernel, service, asker, Stage::Taken);
+        return with_asked(kernel, asker, |asked| {
+            asked.stage = Stage::Taken;
+            let what = asked.message.what;
+            let operation = what.operation() as u8;
+            Message {
+                what: What::new(
+                    Notice::Cancelled,
+                    operation,
+                    what.registration(),
+                    what.rights(),
+                ),
+                ..asked.message
+            }
+        });
+    }
+    loop {
+        let asker = service.state.get(kernel).waiting.front()?;
+        delist(kernel, service, asker, Stage::Waiting);
+        enlist(kernel, service, asker, Stage::Taken);
+        let (message, gift) = with_asked(kernel, asker, |asked| {
+            asked.stage = Stage::Taken;
+            (asked.message, asked.gift.take())
+        })?;
+        let Some((object, rights)) = gift else {
+            return Some(message);
+        };
+        match give(kernel, service, message.object, object, rights) {
+            Ok(handle) => {
+                let [_, b, c] = message.arguments;
+                let arguments = [handle.raw().into(), b, c];
+                return with_asked(kernel, asker, |asked| {
+                    asked.message.arguments = arguments;
+                    asked.message
+                });
+            }
+            // The server's table is full: that is for the client to hear.
+            Err(error) => {
+                let _ = reply::answer(kernel, service, message.token, Err((error, 0)));
+            }
+        }
+    }
+}
+
+/// Puts what a client shared into the server's table, and remembers an event.
+fn give(
+    kernel: &mut Kernel,
+    service: &Service,
+    number: u64,
+    object: Object,
+    rights: Rights,
+) -> Result<spillway_abi::Handle, Error> {
+    let event = match &object {
+        Object::Event(event) => Some(event.clone()),
+        _ => None,
+    };
+    let handle = insert(kernel, &service.owner, object, rights)?;
+    if let Some(event) = event {
+        let events = &mut service.state.get_mut(kernel).events;
+        let of_object = events.iter().filter(|(other, _)| *other == number).count();
+        if of_object < crate::object::service::MAX_EVENTS && events.try_reserve(1).is_ok() {
+            events.push((number, event));
+        }
+    }
+    Ok(handle)
+}
+
+/// Hands out messages as long as there are any and somebody who takes them.
+pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
+    if let Some((queue, number)) = service.state.get(kernel).queue.clone() {
+        while queue.has_room(kernel) {
+            let Some(message) = take(kernel, service) else {
+                return;
+            };
+            queue.post(kernel, completion_of(&message, number));
+        }
+        return;
+    }
+    while !service.state.get(kernel).servers.is_empty() {
+        let Some(message) = take(kernel, service) else {
+            return;
+        };
+        if let Some(server) = pick_server(kernel, service) {
+            hand_over(kernel, &server, message.token.asker(), &message);
+            sched::make_ready(kernel, &server);
+        }
+    }
+}
+
+/// A message as it stands in a completion ring.
+fn completion_of(message: &Message, service: u32) -> Completion {
+    Completion {
+        user_data: message.object,
+        status: MESSAGE,
+        service,
+        value: message.token.0,
+        trace: message.trace,
+        what: message.what.0,
+        arguments: message.arguments,
+    }
+}
+
+/// Takes back a request whose asker no longer waits for it. If the server has it, it may answer
+/// still: nobody hears that, and the slot of the window is free then.
+pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
+    let service = asked.remote.service.clone();
+    delist(kernel, &service, asker, asked.stage);
+    if asked.stage == Stage::Waiting
+        && let Some(slot) = asked.message.token.window_slot()
+    {
+        release_slot(kernel, &service, slot);
+    }
+    release(kernel, &asked.remote);
+}
+
+/// A slot of a window for a request, if one is free and nobody was there before.
+fn acquire_slot(kernel: &mut Kernel, service: &Service) -> Option<u16> {
+    let state = service.state.get_mut(kernel);
+    if !state.window_waiters.is_empty() {
+        return None;
+    }
+    state.window.as_mut()?.allocate()
+}
+
+/// Gives a slot of the window to the thread that has waited for one longest, or back.
+fn release_slot(kernel: &mut Kernel, service: &Arc<Service>, slot: u16) {
+    let next = edit(
+        kernel,
+        service,
+        |state| &mut state.window_waiters,
+        |list, links| list.pop_front(links),
+    );
+    if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
+        thread.state.get_mut(kernel).window_slot = Some(slot);
+        sched::unblock(kernel, &thread);
+        sched::make_ready(kernel, &thread);
+    } else if let Some(window) = &mut service.state.get_mut(kernel).window {
+        window.release(slot);
+    }
+}
+
+/// A handle to a served object, or a request on it, is no more. The last one tells the server.
+pub fn release(kernel: &mut Kernel, remote: &Arc<Remote>) {
+    let state = remote.state.get_mut(kernel);
+    state.uses -= 1;
+    if state.uses > 0 {
+        return;
+    }
+    let service = &remote.service;
+    let service_state = service.state.get_mut(kernel);
+    service_state
+        .events
+        .retain(|(number, _)| *number != remote.number);
+    if service_state.ended {
+        return;
+    }
+    let before = service_state.closed.replace(remote.clone());
+    remote.state.get_mut(kernel).next = before;
+    pump(kernel, service);
+}

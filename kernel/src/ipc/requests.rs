@@ -1,0 +1,158 @@
+//! The requests of queues that are under way, and timers: whatever waits without a thread.
+//!
+//! Each has a slot, a number behind those of the threads, so that it is on lists of waiters and has a
+//! deadline as a thread has. Places are reserved when a queue or a timer is made, so taking one
+//! never fails.
+
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use spillway_abi::{
+    Error,
+    limits::{MAX_REQUESTS, MAX_THREADS},
+};
+use spillway_kernel_core::slots::Slots;
+
+use super::Asked;
+use crate::{
+    kernel::Kernel,
+    memory::account::Account,
+    object::{IoQueue, Timer, thread::Wait},
+};
+
+/// The first slot that is not a thread's.
+pub const FIRST: u16 = MAX_THREADS as u16;
+/// Slots of waiters of either kind.
+pub const WAITERS: usize = MAX_THREADS + MAX_REQUESTS;
+/// Requests for which memory is allocated at a time.
+const CHUNK: usize = 64;
+
+/// What is under way in a slot.
+#[derive(Debug, Default)]
+pub enum Request {
+    /// Nothing.
+    #[default]
+    Free,
+    /// A timer's deadline.
+    Timer(Arc<Timer>),
+    /// An entry of a queue that waits for an object.
+    Wait(Entry, Wait),
+    /// An entry of a queue that asked a server.
+    Asked(Entry, Asked),
+    /// One that was answered, and whose data is to be copied out of the window: so many bytes.
+    Answered(Entry, Asked, u64),
+}
+
+/// The entry of a queue that a request came from.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where the completion goes.
+    pub queue: Arc<IoQueue>,
+    /// Comes back with it.
+    pub user_data: u64,
+    /// Comes back with it.
+    pub trace: u64,
+    /// The core in whose list of deadlines it is, if it has one.
+    pub home: usize,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Requests {
+    slots: Slots,
+    table: Vec<Box<[Request]>>,
+    /// Places that queues and timers were promised.
+    reserved: usize,
+    /// For tokens; never 0.
+    sequence: u32,
+}
+
+impl Requests {
+    /// Without room, for the static.
+    pub const fn empty() -> Self {
+        Self {
+            slots: Slots::empty(),
+            table: Vec::new(),
+            reserved: 0,
+            sequence: 0,
+        }
+    }
+
+    /// Makes room for the numbers. Once, at boot.
+    pub fn init(&mut self) -> Result<(), Error> {
+        self.slots = Slots::new(MAX_REQUESTS as u16)?;
+        self.table
+            .try_reserve_exact(MAX_REQUESTS / CHUNK)
+            .map_err(|_| Error::OutOfMemory)
+    }
+
+    /// A number for a token.
+    #[inline]
+    pub fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
+        self.sequence
+    }
+
+    /// What is under way in a slot.
+    #[inline]
+    pub fn get(&mut self, slot: u16) -> &mut Request {
+        let index = usize::from(slot - FIRST);
+        &mut self.table[index / CHUNK][index % CHUNK]
+    }
+
+    /// What is under way in a slot, from a number that may be anything.
+    #[inline]
+    pub fn find(&mut self, slot: u16) -> Option<&mut Request> {
+        let index = usize::from(slot.checked_sub(FIRST)?);
+        self.table.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+}
+
+/// Promises places. [`Error::LimitReached`] if the account or the system has too few,
+/// [`Error::OutOfMemory`].
+pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<(), Error> {
+    let requests = &mut kernel.requests;
+    let reserved = requests.reserved + count as usize;
+    if reserved > MAX_REQUESTS {
+        return Err(Error::LimitReached);
+    }
+    while requests.table.len() * CHUNK < reserved {
+        let mut chunk = Vec::new();
+        chunk
+            .try_reserve_exact(CHUNK)
+            .map_err(|_| Error::OutOfMemory)?;
+        chunk.resize_with(CHUNK, Request::default);
+        requests.table.push(chunk.into_boxed_slice());
+    }
+    account.add_requests(count)?;
+    requests.reserved = reserved;
+    Ok(())
+}
+
+/// Takes promised places back, none of which is in use.
+pub fn unreserve(kernel: &mut Kernel, account: &Account, count: u32) {
+    kernel.requests.reserved -= count as usize;
+    account.remove_requests(count);
+}
+
+/// A promised place. The lowest number is given out, so the table reaches as far as the promises.
+///
+/// # Panics
+///
+/// If nobody promised one.
+#[inline]
+pub fn allocate(kernel: &mut Kernel) -> u16 {
+    let number = kernel.requests.slots.allocate();
+    FIRST + number.expect("a place for the request was reserved")
+}
+
+/// Puts something into a place.
+#[inline]
+pub fn set(kernel: &mut Kernel, slot: u16, request: Request) {
+    *kernel.requests.get(slot) = request;
+}
+
+/// Empties a place.
+#[inline]
+pub fn free(kernel: &mut Kernel, slot: u16) -> Request {
+    kernel.requests.slots.free(slot - FIRST);
+    core::mem::take(kernel.requests.get(slot))
+}

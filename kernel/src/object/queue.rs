@@ -1,0 +1,409 @@
+//! IoQueues: the kernel's end of the rings that it shares with a program.
+
+use core::ptr::NonNull;
+
+use alloc::{sync::Arc, vec::Vec};
+use spillway_abi::{
+    Error, PAGE_SIZE,
+    limits::{MAX_COMPLETIONS, MAX_QUEUE_ENTRIES},
+    queue::{
+        COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission,
+        ring_bytes,
+    },
+};
+use spillway_kernel_core::queue::List;
+use spillway_ring::{Consumer, Producer, RingHeader, Word};
+
+use super::{Memory, Process, Service};
+use crate::{
+    ipc::{
+        batch::Enter,
+        reply::Answer,
+        requests::{self, Entry},
+    },
+    kernel::Kernel,
+    memory::{direct, frames},
+    sched::{self, work::Work},
+    sync::Locked,
+};
+
+/// What a queue costs of the kernel's own memory besides its rings, in bytes; charged to its owner.
+const QUEUE_COST: u64 = 512;
+/// The same for each request that can be under way.
+const REQUEST_COST: u64 = 256;
+
+/// An entry of either ring.
+type Words = [u64; ENTRY_SIZE / 8];
+
+/// Submission and completion rings.
+#[derive(Debug)]
+pub struct IoQueue {
+    /// Who uses it.
+    pub owner: Arc<Process>,
+    /// Its rings.
+    pub memory: Arc<Memory>,
+    /// Entries of the submission ring, which is how many requests can be under way.
+    pub submissions: u32,
+    /// Entries of the completion ring.
+    pub completions: u32,
+    /// What the kernel lock protects.
+    pub state: Locked<QueueState>,
+}
+
+/// The part of a queue that the kernel lock protects.
+pub struct QueueState {
+    submitted: Consumer<'static, Words>,
+    completed: Producer<'static, Words>,
+    /// An entry that was taken off the ring and must wait for room in a window.
+    pub stalled: Option<Submission>,
+    /// Requests that have no completion yet; each has a place in the completion ring.
+    pub under_way: List,
+    /// How many those are, with those that a thread is working on.
+    pub under_way_count: u32,
+    /// Those of them whose data is to be copied out.
+    pub answered: List,
+    /// The thread that waits for completions.
+    waiter: Option<Waiter>,
+    /// Services that are bound to it.
+    pub services: Vec<Arc<Service>>,
+    /// Services that were ever bound.
+    bound: u32,
+    /// Handles to it.
+    pub handles: u32,
+    /// Nothing comes any more: nobody has a handle, or the rings cannot be.
+    pub ended: bool,
+}
+
+impl core::fmt::Debug for QueueState {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("QueueState")
+            .field("under_way", &self.under_way_count)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A thread that waits in `Enter`.
+#[derive(Debug)]
+struct Waiter {
+    slot: u16,
+    /// Completions for which it waits still.
+    missing: u32,
+    /// What it does when there is something to be copied, or an entry can go on.
+    enter: (u32, u64),
+    /// It has something to do with any completion.
+    works: bool,
+}
+
+impl Drop for IoQueue {
+    fn drop(&mut self) {
+        self.owner.account.release(self.cost());
+    }
+}
+
+impl IoQueue {
+    /// A queue of a process, with rings of so many entries, powers of two. [`Error::BadArgument`],
+    /// [`Error::LimitReached`], [`Error::OutOfMemory`].
+    pub fn new(
+        kernel: &mut Kernel,
+        owner: &Arc<Process>,
+        submissions: u64,
+        completions: u64,
+    ) -> Result<Arc<Self>, Error> {
+        let completions = match completions {
+            0 => submissions.saturating_mul(2),
+            some => some,
+        };
+        let in_range = |count: u64, most: u32| {
+            let count = u32::try_from(count).ok()?;
+            (count.is_power_of_two() && count <= most).then_some(count)
+        };
+        let submissions = in_range(submissions, MAX_QUEUE_ENTRIES).ok_or(Error::BadArgument)?;
+        let completions = in_range(completions, MAX_COMPLETIONS)
+            .filter(|&count| count >= submissions)
+            .ok_or(Error::BadArgument)?;
+        requests::reserve(kernel, &owner.account, submissions)?;
+        let made = Self::make(owner, submissions, completions);
+        if made.is_err() {
+            requests::unreserve(kernel, &owner.account, submissions);
+        }
+        made
+    }
+
+    fn make(owner: &Arc<Process>, submissions: u32, completions: u32) -> Result<Arc<Self>, Error> {
+        let pages = (ring_bytes(submissions, completions) as u64).div_ceil(PAGE_SIZE);
+        let mut memory = Memory::empty(owner.account.clone(), pages * PAGE_SIZE)?;
+        let extent = frames::allocate_contiguous(pages, 1)?;
+        frames::zero(extent);
+        memory.push(extent)?;
+        let (start, _) = memory.run(0, PAGE_SIZE).ok_or(Error::OutOfMemory)?;
+        let base = NonNull::new(direct(start).as_mut_ptr::<u8>()).ok_or(Error::OutOfMemory)?;
+        let second = ENTRIES + submissions as usize * ENTRY_SIZE;
+        // SAFETY: the offsets lie inside the frames, which follow each other and stay as long as
+        // the memory is held: by the queue, like the two halves. Programs see the same bytes, which
+        // the halves expect to change at any time. There is one half of each kind on this side.
+        let halves = unsafe {
+            let header = |offset| base.add(offset).cast::<RingHeader>();
+            let words = |offset| base.add(offset).cast::<Word>();
+            let (first, other) = (header(SUBMISSION_HEADER), header(COMPLETION_HEADER));
+            first.as_ref().initialise::<Words>(submissions, 0);
+            other.as_ref().initialise::<Words>(completions, 0);
+            let submitted = Consumer::new(first, words(ENTRIES), submissions);
+            (submitted, Producer::new(other, words(second), completions))
+        };
+        let (Ok(submitted), Ok(completed)) = halves else {
+            return Err(Error::BadArgument);
+        };
+        let cost = QUEUE_COST + REQUEST_COST * u64::from(submissions);
+        owner.account.charge(cost)?;
+        Ok(Arc::new(Self {
+            owner: owner.clone(),
+            memory: Arc::new(memory),
+            submissions,
+            completions,
+            state: Locked::new(QueueState {
+                submitted,
+                completed,
+                stalled: None,
+                under_way: List::new(),
+                under_way_count: 0,
+                answered: List::new(),
+                waiter: None,
+                services: Vec::new(),
+                bound: 0,
+                handles: 0,
+                ended: false,
+            }),
+        }))
+    }
+
+    fn cost(&self) -> u64 {
+        QUEUE_COST + REQUEST_COST * u64::from(self.submissions)
+    }
+
+    /// The next entry, if there is one, a request can be under way, and its completion has a place.
+    /// [`Error::Corrupt`] for indices that cannot be.
+    pub fn next_entry(&self, kernel: &mut Kernel) -> Result<Option<Submission>, Error> {
+        let state = self.state.get_mut(kernel);
+        if state.ended {
+            return Err(Error::Gone);
+        }
+        if state.under_way_count >= self.submissions || !state.can_complete()? {
+            return Ok(None);
+        }
+        if let Some(entry) = state.stalled.take() {
+            return Ok(Some(entry));
+        }
+        let words = state.submitted.pop().map_err(|_| Error::Corrupt)?;
+        Ok(words.map(Submission::from_words))
+    }
+
+    /// [`Error::Gone`] if nothing comes any more.
+    pub fn check(&self, kernel: &Kernel) -> Result<(), Error> {
+        if self.state.get(kernel).ended {
+            Err(Error::Gone)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Lets the program see how far its entries were taken.
+    pub fn publish_taken(&self, kernel: &mut Kernel) {
+        self.state.get_mut(kernel).submitted.release();
+    }
+
+    /// Whether entries are left that were not taken.
+    pub fn has_entries(&self, kernel: &mut Kernel) -> bool {
+        let state = self.state.get_mut(kernel);
+        state.stalled.is_some() || state.submitted.available().is_ok_and(|count| count > 0)
+    }
+
+    /// Whether a message finds room beside the completions that are still to come.
+    pub fn has_room(&self, kernel: &mut Kernel) -> bool {
+        let state = self.state.get_mut(kernel);
+        !state.ended && state.can_complete() == Ok(true)
+    }
+
+    /// Counts a request as under way.
+    pub fn begin(&self, kernel: &mut Kernel, slot: u16) {
+        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
+        list.push_back(kernel.sched.siblings(), slot);
+        let state = self.state.get_mut(kernel);
+        state.under_way = list;
+        state.under_way_count += 1;
+    }
+
+    /// A request is no longer under way; gives its place back.
+    pub fn forget(&self, kernel: &mut Kernel, slot: u16) {
+        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
+        list.remove(kernel.sched.siblings(), slot);
+        let state = self.state.get_mut(kernel);
+        state.under_way = list;
+        state.under_way_count -= 1;
+        requests::free(kernel, slot);
+    }
+
+    /// A request that was under way is done.
+    pub fn complete(&self, kernel: &mut Kernel, slot: u16, entry: &Entry, answer: Answer) {
+        self.forget(kernel, slot);
+        self.post(kernel, completion(entry.user_data, entry.trace, answer));
+    }
+
+    /// Puts a completion or a message into the ring, where a place was kept for it.
+    pub fn post(&self, kernel: &mut Kernel, completion: Completion) {
+        let state = self.state.get_mut(kernel);
+        if state.completed.push(completion.to_words()).is_err() {
+            // The program moved its index back after there was room: its ring is its own.
+            return;
+        }
+        state.completed.publish();
+        let Some(waiter) = &mut state.waiter else {
+            return;
+        };
+        waiter.missing = waiter.missing.saturating_sub(1);
+        if waiter.missing == 0 {
+            self.wake(kernel);
+        } else if waiter.works {
+            self.wake_to_work(kernel);
+        }
+    }
+
+    /// A request was answered, and its data is to be copied by a thread of the owner.
+    pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
+        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
+        list.push_back(kernel.sched.links(), slot);
+        self.state.get_mut(kernel).answered = list;
+        if self.state.get(kernel).waiter.is_some() {
+            self.wake_to_work(kernel);
+        }
+    }
+
+    /// That has been done.
+    pub fn copied(&self, kernel: &mut Kernel, slot: u16) {
+        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
+        list.remove(kernel.sched.links(), slot);
+        self.state.get_mut(kernel).answered = list;
+    }
+
+    /// Completions that the program has not taken.
+    pub fn available(&self, kernel: &mut Kernel) -> Result<u32, Error> {
+        let free = self.state.get_mut(kernel).completed.free();
+        Ok(self.completions - free.map_err(|_| Error::Corrupt)?)
+    }
+
+    /// Remembers who waits for `minimum` completions, of which `missing` are missing. `works` if it
+    /// must look at its entries again with any completion. [`Error::Busy`] if somebody waits.
+    pub fn set_waiter(
+        &self,
+        kernel: &mut Kernel,
+        slot: u16,
+        missing: u32,
+        (minimum, deadline): (u32, u64),
+        works: bool,
+    ) -> Result<(), Error> {
+        let waiter = &mut self.state.get_mut(kernel).waiter;
+        if waiter.is_some() {
+            return Err(Error::Busy);
+        }
+        *waiter = Some(Waiter {
+            slot,
+            missing,
+            enter: (minimum, deadline),
+            works,
+        });
+        Ok(())
+    }
+
+    /// The one who waited does so no longer.
+    pub fn clear_waiter(&self, kernel: &mut Kernel) {
+        self.state.get_mut(kernel).waiter = None;
+    }
+
+    fn wake(&self, kernel: &mut Kernel) {
+        let waiter = self.state.get_mut(kernel).waiter.take();
+        if let Some(thread) = waiter.and_then(|waiter| kernel.sched.find(waiter.slot)) {
+            sched::unblock(kernel, &thread);
+            thread.set_result(kernel, Ok(0));
+            sched::make_ready(kernel, &thread);
+        }
+    }
+
+    /// Has the one who waits look again.
+    fn wake_to_work(&self, kernel: &mut Kernel) {
+        let Some(waiter) = self.state.get_mut(kernel).waiter.take() else {
+            return;
+        };
+        if let Some(thread) = kernel.sched.find(waiter.slot)
+            && let Some(queue) = thread.waited_queue(kernel)
+        {
+            let (minimum, deadline) = waiter.enter;
+            let enter = Enter::new(queue, minimum, deadline);
+            thread.state.get_mut(kernel).work = Some(Work::Enter(enter));
+            sched::unblock(kernel, &thread);
+            sched::make_ready(kernel, &thread);
+        }
+    }
+
+    /// Binds a service; its number here. [`Error::OutOfMemory`], [`Error::Gone`].
+    pub fn bind(&self, kernel: &mut Kernel, service: &Arc<Service>) -> Result<u32, Error> {
+        let state = self.state.get_mut(kernel);
+        if state.ended {
+            return Err(Error::Gone);
+        }
+        state
+            .services
+            .try_reserve(1)
+            .map_err(|_| Error::OutOfMemory)?;
+        state.services.push(service.clone());
+        state.bound += 1;
+        Ok(state.bound - 1)
+    }
+
+    /// Unbinds a service.
+    pub fn unbind(&self, kernel: &mut Kernel, service: &Arc<Service>) {
+        let services = &mut self.state.get_mut(kernel).services;
+        services.retain(|other| !Arc::ptr_eq(other, service));
+    }
+
+    /// Nobody can reach it any more, and nothing is under way.
+    pub fn end(&self, kernel: &mut Kernel) {
+        let state = self.state.get_mut(kernel);
+        state.ended = true;
+        for service in core::mem::take(&mut state.services) {
+            service.state.get_mut(kernel).queue = None;
+        }
+        if let Some(waiter) = self.state.get_mut(kernel).waiter.take()
+            && let Some(thread) = kernel.sched.find(waiter.slot)
+        {
+            sched::unblock(kernel, &thread);
+            thread.set_result(kernel, Err(Error::Gone));
+            sched::make_ready(kernel, &thread);
+        }
+        requests::unreserve(kernel, &self.owner.account, self.submissions);
+    }
+}
+
+impl QueueState {
+    /// Whether one more completion than those that are to come finds room.
+    #[inline]
+    fn can_complete(&mut self) -> Result<bool, Error> {
+        let free = self.completed.free().map_err(|_| Error::Corrupt)?;
+        Ok(free > self.under_way_count)
+    }
+}
+
+/// A completion of an entry.
+#[inline]
+pub fn completion(user_data: u64, trace: u64, answer: Answer) -> Completion {
+    let (status, value) = match answer {
+        Ok(value) => (0, value),
+        Err((error, detail)) => (error as u32, detail),
+    };
+    Completion {
+        user_data,
+        status,
+        value,
+        trace,
+        ..Completion::default()
+    }
+}
