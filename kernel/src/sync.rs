@@ -2,7 +2,7 @@
 //!
 //! The rules, in `docs/locking.md` with their reasons: interrupts are off; nobody waits for
 //! another core while holding a lock; whoever spins answers shootdown requests. The order is
-//! kernel lock → IOMMU → heap → frames → log.
+//! IOMMU reports → kernel lock → IOMMU → heap → frames → log.
 
 use core::{
     cell::UnsafeCell,

@@ -301,8 +301,8 @@ impl Device for Function {
         Registers::new(mapping, start, size as usize, self.function.clone()).ok_or(NONE)
     }
 
-    /// Where no IOMMU confines the function, the memory is contiguous; its addresses are not
-    /// chosen then, so that few address bits may not be had although there is memory.
+    /// Where no IOMMU confines the function, the memory is contiguous and lies where the device can
+    /// reach it.
     fn allocate<D: DmaDirection>(
         &self,
         bytes: usize,
@@ -320,7 +320,9 @@ impl Device for Function {
         } else {
             // So much that an aligned part of it is long enough.
             let window = whole(length + alignment - PAGE_SIZE);
-            let memory = Memory::contiguous(window.length as u64).map_err(none_left)?;
+            let memory =
+                Memory::contiguous_below(window.length as u64, constraints.address_bits.into())
+                    .map_err(none_left)?;
             let any = DmaConstraints::bits(constraints.address_bits);
             self.pinned(&memory, window, any, D::DIRECTION, |address| Window {
                 offset: (address.next_multiple_of(alignment as u64) - address) as usize,

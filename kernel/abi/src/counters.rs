@@ -47,10 +47,13 @@ counters! {
     Idles = 9, "idles";
     /// Interrupts that no device of anybody sent (system only).
     SpuriousInterrupts = 10, "spurious_interrupts";
+    /// Accesses and interrupts of devices that an IOMMU blocked and recorded, those without a
+    /// record counted as one (system only).
+    BlockedRequests = 11, "blocked_requests";
 }
 
 /// How many counters there are.
-pub const COUNTER_COUNT: usize = 11;
+pub const COUNTER_COUNT: usize = 12;
 
 const _: () = {
     let mut index = 0;

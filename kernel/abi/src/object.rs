@@ -19,7 +19,7 @@
 //!
 //! Devices and what belongs to them are in [`crate::device`].
 
-use crate::{limits::Limits, status::Fault};
+use crate::{Error, limits::Limits, status::Fault};
 
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $value:literal,)* }) => {
@@ -85,7 +85,7 @@ numbered! {
 numbered! {
     /// `Create` on a Process, the kind being argument `a`. Needs [`crate::Rights::MANAGE`].
     CreateKind {
-        /// `b` = bytes, rounded up to pages; `c` = [`MEMORY_CONTIGUOUS`] or 0. Charged to that
+        /// `b` = bytes, rounded up to pages; `c` = [`memory_contiguous`] or 0. Charged to that
         /// process. The handle goes to the caller, with every right that a Memory knows.
         Memory = 1,
         /// `b` = address of [`ThreadArguments`]. The thread starts at once.
@@ -111,6 +111,26 @@ numbered! {
 
 /// For [`CreateKind::Memory`]: the frames follow each other in physical memory.
 pub const MEMORY_CONTIGUOUS: u64 = 1;
+/// The fewest bits of a physical address that can be asked for.
+pub const LEAST_ADDRESS_BITS: u32 = 20;
+
+/// [`MEMORY_CONTIGUOUS`], all of it at physical addresses of at most so many bits: for devices that
+/// are trusted without an IOMMU and cannot express longer ones. 64 is no limit.
+pub const fn memory_contiguous(address_bits: u32) -> u64 {
+    MEMORY_CONTIGUOUS | (address_bits as u64) << 8
+}
+
+/// What [`CreateKind::Memory`] is asked for: the bits of a physical address if the frames are to
+/// follow each other, else `None`. [`Error::BadArgument`] for flags that mean nothing.
+pub const fn memory_address_bits(flags: u64) -> Result<Option<u32>, Error> {
+    const LEAST: u64 = LEAST_ADDRESS_BITS as u64;
+    match (flags & 0xff, flags >> 8) {
+        (0, 0) => Ok(None),
+        (MEMORY_CONTIGUOUS, 0) => Ok(Some(64)),
+        (MEMORY_CONTIGUOUS, bits @ LEAST..=64) => Ok(Some(bits as u32)),
+        _ => Err(Error::BadArgument),
+    }
+}
 
 numbered! {
     /// Keys of a Process. Reading needs [`crate::Rights::READ`].

@@ -340,7 +340,12 @@ fn interrupt(vector: u8) {
         }
         vectors::IOMMU_FAULT => {
             apic::end_of_interrupt();
-            iommu::on_fault_interrupt(&kernel::lock());
+            iommu::on_fault_interrupt();
+        }
+        // A message asked for this vector: nobody should be able to.
+        vectors::SPURIOUS if apic::is_in_service(vectors::SPURIOUS) => {
+            apic::end_of_interrupt();
+            core.count_here(Counter::SpuriousInterrupts, 1);
         }
         // Spurious interrupts are not acknowledged (SDM vol. 3, 11.9).
         vectors::SPURIOUS => {}

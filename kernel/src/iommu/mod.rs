@@ -14,7 +14,7 @@ mod vtd;
 
 use spillway_abi::Error;
 use spillway_bootinfo::BootInfo;
-use spillway_kernel_core::{iommu::fault::Fault, pci::FunctionId};
+use spillway_kernel_core::pci::FunctionId;
 
 pub use reports::{on_fault_interrupt, on_timer};
 pub use vtd::Domain;
@@ -31,6 +31,16 @@ pub fn init(boot: &BootInfo) -> bool {
 /// Whether every function is confined.
 pub fn is_on() -> bool {
     !vtd::units().is_empty()
+}
+
+/// Whether a function can be granted. [`Error::Refused`] if the firmware shares memory with it,
+/// which no domain has: it may be at work with the function behind the owner's back.
+pub fn check_grant(function: FunctionId) -> Result<(), Error> {
+    if vtd::is_shared_with_firmware(function) {
+        Err(Error::Refused)
+    } else {
+        Ok(())
+    }
 }
 
 /// Lets a function send one message: to a vector of a core, by the number of the core's interrupt
@@ -51,10 +61,4 @@ pub fn interrupt_allocate(
 /// error is [`Error::TimedOut`] then, and the entry is never used again.
 pub fn interrupt_free(function: FunctionId, entry: u16) -> Result<(), Error> {
     vtd::unit_of(function)?.free_interrupt(entry)
-}
-
-/// Takes what the hardware recorded of blocked requests and calls back for each. Returns whether
-/// some were lost because it had no room. At most as many as there are records at once.
-pub fn take_faults(report: impl FnMut(Fault)) -> bool {
-    vtd::take_faults(report)
 }

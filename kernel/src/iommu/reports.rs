@@ -1,4 +1,4 @@
-//! Telling of faults, at a limited rate.
+//! Counting faults, and telling of them at a limited rate.
 //!
 //! A device that tries again and again would interrupt and be told of without end. So at most
 //! [`MOST`] faults are told in a second; then the units are not let interrupt until the second is
@@ -6,13 +6,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use spillway_kernel_core::iommu::limiter::Limiter;
+use spillway_abi::counters::Counter;
+use spillway_kernel_core::iommu::{fault::Fault, limiter::Limiter};
 
-use super::{take_faults, vtd};
+use super::vtd;
 use crate::{
-    arch,
-    kernel::Kernel,
-    pci,
+    arch, kernel, pci,
     platform::{
         apic,
         clock::{now_tsc, ticks},
@@ -29,14 +28,16 @@ static LIMITER: Spin<Option<Limiter>> = Spin::new(None);
 /// The TSC when the units are let interrupt again; the maximum while they are.
 static QUIET_UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// The interrupt of a unit that blocked something: tells of it, with the function's owner.
-pub fn on_fault_interrupt(kernel: &Kernel) {
+/// The interrupt of a unit that blocked something: tells of it, with the function's owner. Takes
+/// the kernel lock for that, and no longer than to look: a line takes long on a slow port.
+pub fn on_fault_interrupt() {
     let now = now_tsc();
     let mut guard = LIMITER.lock();
     let limiter = guard.get_or_insert_with(|| Limiter::new(MOST, ticks(SECOND)));
     let has_lost = take_faults(|fault| {
         if limiter.admit(now) {
-            match pci::owner(kernel, fault.function) {
+            let owner = pci::owner(&kernel::lock(), fault.function);
+            match owner {
                 Some(process) => log::warn!("blocked by the IOMMU: {fault}; process {process}"),
                 None => log::warn!("blocked by the IOMMU: {fault}; nobody's"),
             }
@@ -50,6 +51,19 @@ pub fn on_fault_interrupt(kernel: &Kernel) {
         QUIET_UNTIL.store(end, Ordering::Relaxed);
         wake_at(end);
     }
+}
+
+/// Takes what the hardware recorded, counts it and calls back for each. Returns whether some were
+/// lost because it had no room, which counts as one.
+fn take_faults(mut report: impl FnMut(Fault)) -> bool {
+    let mut count = 0;
+    let has_lost = vtd::take_faults(|fault| {
+        count += 1;
+        report(fault);
+    });
+    count += u64::from(has_lost);
+    arch::core().count_here(Counter::BlockedRequests, count);
+    has_lost
 }
 
 /// The timer of a core fired. One load while nothing is to be done.

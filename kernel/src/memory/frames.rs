@@ -126,13 +126,15 @@ pub fn allocate_extent(most: u64) -> Result<Extent, Error> {
     .ok_or(Error::OutOfMemory)
 }
 
-/// Exactly `count` frames that follow each other, with what they held before in them.
-pub fn allocate_contiguous(count: u64, align: u64) -> Result<Extent, Error> {
+/// Exactly `count` frames that follow each other, all at addresses of at most so many bits, with
+/// what they held before in them.
+pub fn allocate_contiguous(count: u64, address_bits: u32) -> Result<Extent, Error> {
+    let below = 1u64.checked_shl(address_bits).unwrap_or(u64::MAX) / PAGE_SIZE;
     with(|frames| {
         if frames.free_count().saturating_sub(KERNEL_RESERVE) < count {
             return None;
         }
-        frames.allocate_run(count, align, u64::MAX)
+        frames.allocate_run(count, 1, below)
     })
     .ok_or(Error::OutOfMemory)
 }

@@ -6,6 +6,7 @@ use x86_64::PhysAddr;
 
 use super::{DmaSpace, Interrupt, Memory, Process};
 use crate::{
+    iommu,
     kernel::Kernel,
     pci::{self, Function, State, function::BARS},
     sync::Locked,
@@ -34,11 +35,15 @@ pub struct GrantState {
     pub interrupts: Vec<Arc<Interrupt>>,
     /// What the function may reach.
     pub dma: Option<Arc<DmaSpace>>,
+    /// The revocation began a reset: until this time, in nanoseconds, the function must be left
+    /// alone.
+    pub settles_at: Option<u64>,
 }
 
 impl Grant {
     /// Gives a function to a process. [`Error::Busy`] if it or another of its group belongs to
-    /// somebody else, or is on its way back; [`Error::Refused`] for bridges;
+    /// somebody else, or is on its way back; [`Error::Refused`] for bridges, and as for
+    /// [`iommu::check_grant`];
     /// [`Error::DeviceFailed`] if it could not be reset after its last owner.
     pub fn new(
         kernel: &mut Kernel,
@@ -46,6 +51,7 @@ impl Grant {
         owner: &Arc<Process>,
     ) -> Result<Arc<Self>, Error> {
         owner.check_alive()?;
+        iommu::check_grant(function.id)?;
         match function.state.get(kernel) {
             State::Free => {}
             State::Owned(_) | State::Revoking => return Err(Error::Busy),

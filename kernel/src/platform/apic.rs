@@ -27,6 +27,7 @@ mod register {
     pub const TASK_PRIORITY: u32 = 0x08;
     pub const END_OF_INTERRUPT: u32 = 0x0b;
     pub const SPURIOUS: u32 = 0x0f;
+    pub const IN_SERVICE: u32 = 0x10;
     pub const REQUESTS: u32 = 0x20;
     pub const ERROR_STATUS: u32 = 0x28;
     pub const LVT_CMCI: u32 = 0x2f;
@@ -224,6 +225,14 @@ pub fn stop_timer() {
     } else {
         write(register::INITIAL_COUNT, 0);
     }
+}
+
+/// Whether a vector was delivered by the controller and not acknowledged yet. It is not for the
+/// spurious interrupts that the controller makes itself (section 11.9).
+pub fn is_in_service(vector: u8) -> bool {
+    // 8 registers of 32 bits (section 11.8.4).
+    let word = read(register::IN_SERVICE + u32::from(vector) / 32);
+    word & 1 << (vector % 32) != 0
 }
 
 /// Interrupts another core, or this one.

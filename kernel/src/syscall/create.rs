@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights, layout,
     limits::MAX_PRIORITY,
-    object::{CreateKind, MEMORY_CONTIGUOUS, ProcessArguments, ThreadArguments, is_process_name},
+    object::{CreateKind, ProcessArguments, ThreadArguments, is_process_name, memory_address_bits},
 };
 
 use super::{Action, handles::insert};
@@ -38,12 +38,9 @@ pub fn create(
     let created = match CreateKind::from_raw(kind) {
         None => Err(Error::BadOperation),
         Some(CreateKind::Memory) => {
-            let contiguous = match c {
-                0 => false,
-                MEMORY_CONTIGUOUS => true,
-                _ => return Action::Done(Err(Error::BadArgument)),
-            };
-            return match CreateMemory::begin(process, b, contiguous) {
+            let begun = memory_address_bits(c)
+                .and_then(|contiguous| CreateMemory::begin(process, b, contiguous));
+            return match begun {
                 Ok(work) => Action::Work(work),
                 Err(error) => Action::Done(Err(error)),
             };

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::mem::MaybeUninit;
 
+use lock_api::MutexGuard;
 use spillway_abi::{
     Error, Handle, Rights,
     device::{Caching, DEVICE_ENTRY_SIZE, FunctionCreate, PinArguments},
@@ -47,10 +48,11 @@ pub fn list(kernel: &Kernel, offset: u64, address: u64, length: u64) -> Result<u
 
 /// Opens a function by its name for a process.
 pub fn open(
-    kernel: &mut Kernel,
+    guard: &mut Guard,
     caller: &Arc<Thread>,
     [name, length, owner]: [u64; 3],
 ) -> Result<u64, Error> {
+    let kernel: &mut Kernel = guard;
     let owner = match handle(owner)? {
         Handle::NULL => caller.process.clone(),
         owner => caller
@@ -78,7 +80,10 @@ pub fn open(
         Object::PciFunction(granted?),
         FUNCTION_RIGHTS,
     )?;
-    log::info!("{} is granted to {}", function.id, owner.name());
+    // A line takes long on a slow port.
+    MutexGuard::unlocked(guard, || {
+        log::info!("{} is granted to {}", function.id, owner.name());
+    });
     Ok(handle.raw().into())
 }
 

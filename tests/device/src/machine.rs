@@ -5,6 +5,7 @@ use core::mem::ManuallyDrop;
 
 use driver_sdk::{
     abi::{
+        counters::Counter,
         device::{DeviceEntry, FunctionState, PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
         startup as names,
     },
@@ -16,6 +17,9 @@ use guest_harness::harness::Outcome;
 pub const DISK: &str = "class:010802";
 /// Vendor and device of the teaching device.
 pub const EDU: (u16, u16) = (0x1234, 0x11e8);
+
+/// Vendor and device of a modern virtio entropy source (virtio 1.2, 4.1.2 and 5).
+const TWIN: (u16, u16) = (0x1af4, 0x1044);
 
 /// The table of functions.
 pub fn devices() -> ManuallyDrop<Devices> {
@@ -51,6 +55,31 @@ pub fn fresh_edu() -> Outcome<DeviceEntry> {
 /// The same, opened.
 pub fn edu() -> Outcome<PciFunction> {
     Ok(devices().open(&name_of(&fresh_edu()?))?)
+}
+
+/// An edu that reaches every address, opened.
+pub fn wide_edu() -> Outcome<PciFunction> {
+    // xtask puts them there.
+    let entry = find("free wide edu left; give it more", |entry| {
+        (entry.vendor, entry.device) == EDU
+            && entry.state == FunctionState::Free as u8
+            && (0x18..=0x1c).contains(&(entry.address >> 3 & 0x1f))
+    })?;
+    Ok(devices().open(&name_of(&entry))?)
+}
+
+/// A counter of the whole system.
+pub fn counted(counter: Counter) -> Outcome<u64> {
+    let counters: ManuallyDrop<Counters> =
+        object(names::COUNTERS).ok_or("the manifest grants no `counters`")?;
+    Ok(counters.snapshot()?.get(counter))
+}
+
+/// Small devices that can be reset, as many as there are.
+pub fn twins() -> Outcome<Vec<DeviceEntry>> {
+    let mut twins = entries()?;
+    twins.retain(|entry| (entry.vendor, entry.device) == TWIN);
+    Ok(twins)
 }
 
 /// The disk, opened.

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod gun;
 mod machine;
 mod tests;
 mod victims;

@@ -1,5 +1,6 @@
 //! Programs that own a device and come to grief.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use driver_sdk::{abi::device::Caching, prelude::*};
@@ -7,7 +8,8 @@ use guest_harness::{child::Shared, harness::Outcome};
 use spillway_hal::block::{Operation, QueueOptions};
 
 use crate::{
-    machine::{DISK, devices, disk, whole},
+    gun::{pin_far_away, value_of},
+    machine::{DISK, devices, disk, edu, name_of, twins, whole},
     tests::nvme::Disk,
 };
 
@@ -36,6 +38,8 @@ fn act(kind: &str, argument: &str) -> Outcome<i32> {
             Ok(())
         }),
         "owner" => own(argument),
+        "owner-of-twins" => own_twins(),
+        "pinner" => pin_and_look(),
         "writer" => write_for_ever(),
         _ => Err("no such victim".into()),
     }
@@ -92,6 +96,32 @@ fn own(name: &str) -> Outcome<i32> {
         unsafe { registers.as_ptr().cast::<u32>().read_volatile() };
         thread::sleep(Duration::from_micros(10));
     }
+}
+
+/// Owns all twins until somebody ends the process.
+fn own_twins() -> Outcome<i32> {
+    let shared = Shared::given();
+    let twins = twins()?.into_iter();
+    let twins = twins.map(|entry| devices().open(&name_of(&entry)));
+    let twins = twins.collect::<Result<Vec<_>, _>>()?;
+    shared.set(0, 1);
+    loop {
+        thread::sleep(Duration::from_millis(1));
+        twins[0].config_read(0, 4)?;
+    }
+}
+
+/// Pins memory that another process's device aims at, and says whether it was hit.
+fn pin_and_look() -> Outcome<i32> {
+    let shared = Shared::given();
+    let function = edu()?;
+    let space = function.dma_space()?;
+    let memory = Memory::new(4096)?;
+    let pin = pin_far_away(&space, &memory)?;
+    shared.set(1, pin.io_address()?);
+    shared.set(0, 1);
+    shared.wait_for(2, 1)?;
+    Ok(i32::from(value_of(&memory)? != 0))
 }
 
 /// Writes to the disk, with as many requests in flight as the queue takes.

@@ -1,12 +1,13 @@
 //! Owners of a disk that are killed at random instants, with writes in flight.
 //!
-//! What must hold afterwards: the next owner finds a disk that works, and no page of memory is
-//! missing. That no DMA went astray meanwhile is for the kernel's log to tell, which the host reads.
+//! What must hold after each: no page of memory is missing, and the IOMMU had nothing to block,
+//! neither before the revocation was complete nor since. At the end the next owner finds a disk
+//! that works.
 
 use core::{mem::ManuallyDrop, time::Duration};
 
 use driver_sdk::{
-    abi::startup as names,
+    abi::{counters::Counter, startup as names},
     hal::{
         Device, DmaConstraints, DriverError, ToDevice,
         block::{
@@ -42,14 +43,22 @@ pub fn killed() -> Outcome {
     // The first round fills the caches of allocators.
     kill_one(&mut random)?;
     own()?;
-    let before = Use::now()?;
+    let (before, blocked) = (Use::now()?, blocked()?);
     for owner in 1..number(1)? {
         kill_one(&mut random)?;
         equal!(Use::now()?, before, "what is in use after owner {owner}");
+        equal!(self::blocked()?, blocked, "blocked after owner {owner}");
     }
     own()?;
+    equal!(self::blocked()?, blocked, "blocked at the end");
     equal!(Use::now()?, before, "what is in use at the end");
     Ok(())
+}
+
+/// How often the IOMMU blocked something.
+fn blocked() -> Outcome<u64> {
+    let counters: ManuallyDrop<Counters> = object(names::COUNTERS).ok_or("no counters")?;
+    Ok(counters.snapshot()?.get(Counter::BlockedRequests))
 }
 
 /// Owns the disk without coming to grief.

@@ -21,7 +21,12 @@ const DISK: u64 = 16 << 20;
 /// Cores of the machines.
 const CORES: u32 = 2;
 /// How many teaching devices there are. Each that was owned stays blocked: it cannot be reset.
-const EDUS: usize = 10;
+const EDUS: usize = 15;
+/// Edus that reach every address, at places that the program knows.
+const WIDE_EDUS: [&str; 5] = ["18", "19", "1a", "1b", "1c"];
+/// Small devices that can be reset, to be owned together. They need a port each for that.
+const TWINS: usize = 3;
+const TWIN: &str = "virtio-rng-pci-non-transitional";
 
 /// A machine that the tests run on.
 struct Variant {
@@ -31,7 +36,6 @@ struct Variant {
     mode: &'static str,
     iommu: bool,
     kernel: &'static [&'static str],
-    edu: &'static str,
 }
 
 const VARIANTS: [Variant; 3] = [
@@ -40,22 +44,18 @@ const VARIANTS: [Variant; 3] = [
         mode: "iommu",
         iommu: true,
         kernel: &[],
-        edu: "edu",
     },
     Variant {
         kind: "device[dma=trust]",
         mode: "trust",
         iommu: false,
         kernel: &["dma=trust"],
-        // Where memory lies cannot be chosen there.
-        edu: "edu,dma_mask=0xffffffffffffffff",
     },
     Variant {
         kind: "device[no IOMMU]",
         mode: "none",
         iommu: false,
         kernel: &[],
-        edu: "edu",
     },
 ];
 
@@ -105,9 +105,15 @@ impl Variant {
         machine
             .append
             .extend(self.kernel.iter().map(|word| word.to_string()));
-        let port = "pcie-root-port,id=port0,bus=pcie.0,chassis=1";
-        for device in [port].into_iter().chain([self.edu; EDUS]) {
-            machine.extra.extend(["-device".into(), device.into()]);
+        let mut add = |device: String| machine.extra.extend(["-device".into(), device]);
+        (0..EDUS).for_each(|_| add("edu".into()));
+        for number in 0..TWINS {
+            let port = format!("pcie-root-port,id=port{number},bus=pcie.0,chassis={number}");
+            add(port);
+            add(format!("{TWIN},bus=port{number}"));
+        }
+        for slot in WIDE_EDUS {
+            add(format!("edu,dma_mask=0xffffffffffffffff,addr=0x{slot}"));
         }
         machine
     }

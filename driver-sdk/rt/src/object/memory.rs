@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use spillway_abi::{
     Error, Rights,
     call::Operation,
-    object::{CreateKind, MEMORY_CONTIGUOUS, MemoryMeta},
+    object::{CreateKind, MemoryMeta, memory_contiguous},
 };
 
 use super::{Object, OwnedHandle, Process, object};
@@ -43,7 +43,17 @@ impl Memory {
     ///
     /// As for [`Self::new`].
     pub fn contiguous(length: u64) -> Result<Self, Error> {
-        Self::create(own_process(), length, MEMORY_CONTIGUOUS)
+        Self::contiguous_below(length, 64)
+    }
+
+    /// The same at physical addresses of at most `address_bits` bits, for a device that is trusted
+    /// without an IOMMU and cannot express longer ones.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`]; [`Error::BadArgument`] also for fewer than 20 or more than 64 bits.
+    pub fn contiguous_below(length: u64, address_bits: u32) -> Result<Self, Error> {
+        Self::create(own_process(), length, memory_contiguous(address_bits))
     }
 
     fn create(process: &Process, length: u64, flags: u64) -> Result<Self, Error> {

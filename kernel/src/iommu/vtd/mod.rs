@@ -21,7 +21,7 @@ use spillway_kernel_core::{
         fault::Fault,
         vtd::{
             dmar::{Dmar, Reserved, UnitDescription},
-            members::{Buses, Members},
+            members::{Buses, Members, SharedWithFirmware},
         },
     },
     pci::{FunctionId, name::Selector},
@@ -34,6 +34,14 @@ pub use unit::Unit;
 use crate::{pci, platform::tables::Tables};
 
 static UNITS: Once<Vec<Unit>> = Once::new();
+
+/// What the firmware keeps for itself.
+static SHARED: Once<SharedWithFirmware> = Once::new();
+
+/// Whether firmware shares memory with a function.
+pub fn is_shared_with_firmware(function: FunctionId) -> bool {
+    SHARED.get().is_some_and(|shared| shared.names(function))
+}
 
 /// The units that remap; none if there is no IOMMU or it is not used.
 pub fn units() -> &'static [Unit] {
@@ -81,6 +89,13 @@ fn start(boot: &BootInfo) -> Result<Vec<Unit>, &'static str> {
             return Err(reason);
         }
     }
+    let shared = SharedWithFirmware::new(&dmar.reserved, buses_behind);
+    for function in pci::functions() {
+        if shared.names(function.id) {
+            log::warn!("{} is granted to nobody: the firmware uses it", function.id);
+        }
+    }
+    SHARED.call_once(|| shared);
     Ok(units)
 }
 
@@ -125,7 +140,7 @@ fn buses_behind(bridge: FunctionId) -> Option<Buses> {
 }
 
 /// Firmware shares this memory with devices, for instance to make a USB keyboard look like an old
-/// one. They lose it: a function that is granted reaches what its owner pinned and nothing else.
+/// one. They lose it, and are not granted.
 fn describe_reserved(reserved: &Reserved) {
     log::info!(
         "the firmware's devices lose their memory at {:#x} to {:#x} ({} of them, segment {})",
@@ -136,7 +151,8 @@ fn describe_reserved(reserved: &Reserved) {
     );
 }
 
-/// See [`super::take_faults`].
+/// Takes what the hardware recorded of blocked requests and calls back for each. Returns whether
+/// some were lost because it had no room. At most as many as there are records at once.
 pub fn take_faults(mut report: impl FnMut(Fault)) -> bool {
     let mut has_lost = false;
     for unit in units() {

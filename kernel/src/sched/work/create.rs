@@ -23,13 +23,15 @@ pub struct CreateMemory {
     missing: u64,
     /// Frames that still have in them what they held before.
     dirty: Option<Extent>,
-    contiguous: bool,
+    /// They follow each other, at addresses of at most so many bits.
+    contiguous: Option<u32>,
 }
 
 impl CreateMemory {
     /// Charges the process. [`Error::LimitReached`]; [`Error::BadArgument`] for no pages or more
-    /// than there can be.
-    pub fn begin(process: &Process, bytes: u64, contiguous: bool) -> Result<Work, Error> {
+    /// than there can be. With `contiguous` the frames follow each other, at addresses of at most so
+    /// many bits.
+    pub fn begin(process: &Process, bytes: u64, contiguous: Option<u32>) -> Result<Work, Error> {
         if bytes == 0 || bytes > spillway_abi::limits::MAX_MEMORY {
             return Err(Error::BadArgument);
         }
@@ -55,8 +57,11 @@ impl CreateMemory {
 
     /// Frames for at most [`STEP`] pages, or zeros for as many.
     fn advance(&mut self, guard: &mut Guard) -> Result<(), Error> {
-        if self.contiguous && self.dirty.is_none() && self.missing > 0 {
-            let extent = frames::allocate_contiguous(self.missing, 1)?;
+        if let Some(bits) = self.contiguous
+            && self.dirty.is_none()
+            && self.missing > 0
+        {
+            let extent = frames::allocate_contiguous(self.missing, bits)?;
             self.memory.push(extent)?;
             self.missing = 0;
             self.dirty = Some(extent);

@@ -1,6 +1,7 @@
 //! Pinning memory for a function, and unpinning it.
 
 use alloc::sync::Arc;
+use lock_api::MutexGuard;
 use spillway_abi::{
     Error, PAGE_SIZE, Rights,
     device::{PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
@@ -175,10 +176,10 @@ impl UnpinPages {
             Ok(())
         };
         if let Err(error) = whole.and_then(|()| reach.flush()) {
-            log::error!(
-                "{}: memory cannot be unpinned: {error}",
-                space.grant.function.id
-            );
+            let id = space.grant.function.id;
+            MutexGuard::unlocked(guard, || {
+                log::error!("{id}: memory cannot be unpinned: {error}");
+            });
             return Progress::Done(Err(error));
         }
         reach.release(pin.io_address);

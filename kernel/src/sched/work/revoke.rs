@@ -6,14 +6,17 @@
 //! function is free for the next. Until then that memory is in quarantine: a pin holds it.
 //!
 //! Each stage can be done again, so a revocation that its thread could not finish begins anew when
-//! the owner is taken apart.
+//! the owner is taken apart. The functions of an owner that ends are silenced, and their resets
+//! begun, one after the other without a wait between them; so they settle side by side.
 
 use alloc::sync::Arc;
+
+use lock_api::MutexGuard;
 
 use super::{Progress, UnmapPages, Work};
 use crate::{
     kernel::Guard,
-    object::Grant,
+    object::{Grant, Process},
     pci::{
         State,
         reset::{ANSWER_TIME, POWER_UP_TIME, RESET_TIME},
@@ -39,7 +42,6 @@ enum Stage {
     /// A mapping of registers that is being taken away.
     Unmap(UnmapPages),
     Quiet,
-    Reset,
     /// Until this time, in nanoseconds, the function must be left alone.
     Settle(u64),
     /// It must answer before this time, in nanoseconds.
@@ -90,6 +92,18 @@ impl Revoke {
         }
     }
 
+    /// Begins to take back one more function of an owner that ends, as far as that goes without
+    /// waiting. False if it was begun with all of them.
+    pub fn begin_next(guard: &mut Guard, owner: &Process) -> bool {
+        let grants = &owner.state.get(guard).grants;
+        let next = grants.iter().find(|grant| !grant.state.get(guard).revoked);
+        let Some(grant) = next.cloned() else {
+            return false;
+        };
+        Self::begin(guard, grant).quiet(guard);
+        true
+    }
+
     /// A step as an operation of its own.
     pub(super) fn step(self, guard: &mut Guard) -> Progress {
         match self.advance(guard) {
@@ -113,14 +127,10 @@ impl Revoke {
                 Progress::More(Work::Unmap(rest)) => Stage::Unmap(rest),
                 _ => Stage::Registers,
             },
-            Stage::Quiet => {
-                self.silence(guard);
-                Stage::Reset
-            }
-            Stage::Reset if self.grant.function.begin_reset() => {
-                Stage::Settle(clock::now_ns() + RESET_TIME)
-            }
-            Stage::Reset => Stage::Unpin(self.cut_off(guard, false)),
+            Stage::Quiet => match self.quiet(guard) {
+                Some(until) => Stage::Settle(until),
+                None => Stage::Unpin(self.cut_off(guard, false)),
+            },
             Stage::Settle(until) if clock::now_ns() < until => {
                 return self.later(Stage::Settle(until), until);
             }
@@ -140,6 +150,8 @@ impl Revoke {
             Stage::Unpin(end) => {
                 if self.let_go(guard, end) {
                     self.release(guard, end);
+                    // A line takes long on a slow port.
+                    MutexGuard::unlocked(guard, || self.tell(end));
                     return Revoked::Done;
                 }
                 Stage::Unpin(end)
@@ -177,6 +189,21 @@ impl Revoke {
             Ok(Work::Unmap(work)) => Some(Stage::Unmap(work)),
             _ => None,
         }
+    }
+
+    /// Silences the function and begins its reset, unless that was done before. Returns until when
+    /// it must be left alone then, in nanoseconds; `None` if it cannot be reset.
+    fn quiet(&self, guard: &mut Guard) -> Option<u64> {
+        let Grant {
+            function, state, ..
+        } = &*self.grant;
+        if state.get(guard).settles_at.is_none() {
+            self.silence(guard);
+            if function.begin_reset() {
+                state.get_mut(guard).settles_at = Some(clock::now_ns() + RESET_TIME);
+            }
+        }
+        state.get(guard).settles_at
     }
 
     /// No interrupt, no bus mastering.
@@ -232,18 +259,22 @@ impl Revoke {
             End::Free => State::Free,
             End::Blocked | End::Loose => State::Blocked,
         };
-        match end {
-            End::Free => log::info!("{} is free again", function.id),
-            End::Blocked => log::warn!("{} cannot be reset and stays blocked", function.id),
-            End::Loose => log::error!(
-                "{} cannot be stopped: it stays blocked, and its memory is kept from use",
-                function.id
-            ),
-        }
         let state = state.get_mut(guard);
         state.bars = Default::default();
         state.dma = None;
         let grants = &mut owner.state.get_mut(guard).grants;
         grants.retain(|other| !Arc::ptr_eq(other, &self.grant));
+    }
+
+    /// Tells the log how it ended.
+    fn tell(&self, end: End) {
+        let id = self.grant.function.id;
+        match end {
+            End::Free => log::info!("{id} is free again"),
+            End::Blocked => log::warn!("{id} cannot be reset and stays blocked"),
+            End::Loose => log::error!(
+                "{id} cannot be stopped: it stays blocked, and its memory is kept from use"
+            ),
+        }
     }
 }

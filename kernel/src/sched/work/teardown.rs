@@ -77,6 +77,9 @@ impl Teardown {
                 self.leave(guard);
                 Stage::Devices(None)
             }
+            Stage::Devices(None) if Revoke::begin_next(guard, &self.process) => {
+                Stage::Devices(None)
+            }
             Stage::Devices(work) => match self.take_device(guard, work) {
                 Ok(next) => next,
                 Err((rest, until)) => {

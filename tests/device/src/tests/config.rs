@@ -3,11 +3,12 @@
 use driver_sdk::{abi::device::FunctionMeta, prelude::*};
 use guest_harness::harness::{Outcome, check, equal, tests};
 
-use crate::machine::disk;
+use crate::machine::{disk, edu};
 
 tests![
     configuration_space_is_read_by_aligned_registers,
     what_could_harm_others_is_not_written,
+    a_message_is_not_written_by_its_owner,
     what_harms_nobody_is_written,
 ];
 
@@ -21,6 +22,7 @@ const INTERRUPT_LINE: u16 = 0x3c;
 /// Identifiers of capabilities (PCI 3.0, appendix H; PCI Express 5.0, 7.5.3.1).
 const POWER_MANAGEMENT: u32 = 0x01;
 const EXPRESS: u32 = 0x10;
+const MSI: u32 = 0x05;
 const MSI_X: u32 = 0x11;
 
 /// Where a capability is.
@@ -96,6 +98,19 @@ fn what_could_harm_others_is_not_written() -> Outcome {
         equal!(disk.config_read(offset, width)?, before, "{what}");
     }
     equal!(disk.meta(FunctionMeta::BusMaster), Ok(0));
+    Ok(())
+}
+
+/// The edu has one message, in configuration space (PCI 3.0, 6.8.1).
+fn a_message_is_not_written_by_its_owner() -> Outcome {
+    let edu = edu()?;
+    let at = capability(&edu, MSI)?;
+    for (offset, width, value) in [(2, 2, 1), (4, 4, 0xfee0_0000), (8, 4, 0), (12, 2, 0x30)] {
+        let before = edu.config_read(at + offset, width)?;
+        let written = edu.config_write(at + offset, width, value);
+        equal!(written, Err(Error::Refused), "register {offset}");
+        equal!(edu.config_read(at + offset, width)?, before);
+    }
     Ok(())
 }
 

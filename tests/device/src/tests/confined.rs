@@ -1,24 +1,16 @@
-//! What a function reaches behind an IOMMU: what was pinned for it, in the direction that was
-//! said, and nothing else.
+//! Addresses that a function has behind an IOMMU.
 
-use driver_sdk::{
-    abi::device::{PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
-    prelude::*,
-    rt::object::DmaSpace,
-};
+use driver_sdk::{abi::device::PinArguments, prelude::*};
 use guest_harness::harness::{Outcome, check, equal, tests};
-use spillway_hal::{
-    Both, Clock, Device, DmaConstraints, HalErrorKind, ReadWrite, Register, Registers,
-};
+use spillway_hal::{Both, Device, DmaConstraints, HalErrorKind};
 use spillway_native::Function;
 
-use crate::machine::{disk, edu, whole};
+use crate::machine::{disk, whole};
 
 tests![
     scattered_memory_is_one_range,
     addresses_keep_width_and_alignment,
     the_traits_give_memory_as_asked_for,
-    a_device_reaches_what_is_pinned_and_no_more,
 ];
 
 fn scattered_memory_is_one_range() -> Outcome {
@@ -99,99 +91,5 @@ fn the_traits_give_memory_as_asked_for() -> Outcome {
     equal!(refused(1 << 40, 64, 1), Err(HalErrorKind::OutOfMemory));
     equal!(refused(1 << 21, 20, 1), Err(HalErrorKind::OutOfMemory));
     equal!(refused(1, 20, 1), Ok(()));
-    Ok(())
-}
-
-/// Registers of the edu's DMA controller (QEMU, docs/specs/edu.rst).
-const SOURCE: Register<u64, ReadWrite> = Register::new("DMA_SOURCE", 0x80);
-const DESTINATION: Register<u64, ReadWrite> = Register::new("DMA_DESTINATION", 0x88);
-const COUNT: Register<u64, ReadWrite> = Register::new("DMA_COUNT", 0x90);
-const COMMAND: Register<u64, ReadWrite> = Register::new("DMA_COMMAND", 0x98);
-const START: u64 = 1;
-const TO_RAM: u64 = 2;
-/// Where the device sees its buffer.
-const BUFFER: u64 = 0x40000;
-
-/// An edu whose DMA can be aimed at anything.
-struct Gun<'a> {
-    function: &'a Function,
-    bar: spillway_native::Registers,
-}
-
-impl Gun<'_> {
-    /// Moves 8 bytes between the device's buffer and an address.
-    fn fire(&self, address: u64, to_ram: bool) -> Outcome {
-        let (from, to, way) = match to_ram {
-            true => (BUFFER, address, TO_RAM),
-            false => (address, BUFFER, 0),
-        };
-        self.bar.write(SOURCE, from);
-        self.bar.write(DESTINATION, to);
-        self.bar.write(COUNT, 8);
-        self.bar.write(COMMAND, START | way);
-        let clock = self.function.clock();
-        let deadline = clock.now() + 5_000_000_000;
-        let done = || (self.bar.read(COMMAND) & START == 0).then_some(());
-        Ok(clock
-            .poll_until(deadline, done)
-            .ok_or("the edu does not finish")?)
-    }
-}
-
-fn value_of(memory: &Memory) -> Outcome<u64> {
-    let mut bytes = [0; 8];
-    memory.read(0, &mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-fn pin(space: &DmaSpace, memory: &Memory, direction: u32) -> Outcome<driver_sdk::rt::object::Pin> {
-    Ok(space.pin(&PinArguments {
-        direction,
-        address_bits: 28,
-        ..whole(memory)?
-    })?)
-}
-
-fn a_device_reaches_what_is_pinned_and_no_more() -> Outcome {
-    const GOOD: u64 = 0x600d_600d_600d_600d;
-    const OTHER: u64 = 0x07e4_07e4_07e4_07e4;
-    let function = Function::new(edu()?)?;
-    let space = function.object().dma_space()?;
-    let gun = Gun {
-        bar: function.bar(0, 0x100)?,
-        function: &function,
-    };
-    function.set_bus_master(true)?;
-    let source = Memory::new(4096)?;
-    source.write_all(0, &GOOD.to_le_bytes())?;
-    let source_pin = pin(&space, &source, PIN_TO_DEVICE)?;
-    gun.fire(source_pin.io_address()?, false)?;
-    let target = Memory::new(4096)?;
-    let target_pin = pin(&space, &target, PIN_FROM_DEVICE)?;
-    let address = target_pin.io_address()?;
-    gun.fire(address, true)?;
-    equal!(
-        value_of(&target)?,
-        GOOD,
-        "what the device stored where it may"
-    );
-    // Not the other way: what can only be read is not written.
-    source.write_all(0, &OTHER.to_le_bytes())?;
-    gun.fire(source_pin.io_address()?, true)?;
-    equal!(value_of(&source)?, OTHER, "what the device may only read");
-    // Not a page further, and not what was unpinned a moment ago.
-    gun.fire(address + 4096, true)?;
-    target.write_all(0, &OTHER.to_le_bytes())?;
-    drop(target_pin);
-    gun.fire(address, true)?;
-    equal!(value_of(&target)?, OTHER, "what was unpinned");
-    // Not physical memory, where the kernel is; and not the page of the interrupt controllers.
-    for address in [0, 0x10_0000, 0x20_0000, 0x100_0000, 0xfee_0000] {
-        gun.fire(address, true)?;
-    }
-    // The device still works where it may.
-    let again = pin(&space, &target, PIN_FROM_DEVICE)?;
-    gun.fire(again.io_address()?, true)?;
-    equal!(value_of(&target)?, GOOD, "what is pinned again");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! How a grant ends, and what comes after it.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use driver_sdk::{
@@ -10,11 +11,11 @@ use driver_sdk::{
     prelude::*,
 };
 use guest_harness::{
-    child::{Shared, Victim, end_of, leaves_nothing},
+    child::{PATIENCE, Shared, Victim, end_of, leaves_nothing},
     harness::{Outcome, check, equal, soak, tests},
 };
 
-use crate::machine::{DISK, devices, disk, entries, fresh_edu, name_of};
+use crate::machine::{DISK, devices, disk, entries, fresh_edu, name_of, twins};
 
 tests![
     after_the_revocation_an_access_faults,
@@ -24,6 +25,7 @@ tests![
     a_grant_leaves_nothing_behind,
     the_next_owner_comes_after_one_that_was_killed,
     a_killed_owner_of_what_cannot_be_reset_leaves_it_blocked,
+    the_functions_of_one_owner_are_reset_side_by_side,
 ];
 
 /// Version of an NVMe controller, in BAR 0 (NVM Express Base Specification 2.0, 3.1.3.2).
@@ -147,5 +149,33 @@ fn a_killed_owner_of_what_cannot_be_reset_leaves_it_blocked() -> Outcome {
     equal!(state_of(entry.address)?, FunctionState::Blocked as u8);
     let again = devices.open(&name_of(&entry)).map(drop);
     equal!(again, Err(Error::DeviceFailed));
+    Ok(())
+}
+
+fn the_functions_of_one_owner_are_reset_side_by_side() -> Outcome {
+    let (rights, devices) = (Rights::READ | Rights::MANAGE, devices());
+    let shared = Shared::new()?;
+    let owner = Victim::new("owner-of-twins").shared(&shared);
+    let owner = owner.with(|command| command.give("devices", &*devices, rights));
+    let process = owner.spawn()?;
+    shared.wait_for(0, 1)?;
+    let states =
+        || -> Outcome<Vec<u8>> { Ok(twins()?.into_iter().map(|entry| entry.state).collect()) };
+    let [free, owned] = [FunctionState::Free as u8, FunctionState::Owned as u8];
+    equal!(states()?, [owned; 3]);
+    process.kill(0)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        check!(Instant::now() < deadline, "they do not come back");
+        let now = states()?;
+        if now == [free; 3] {
+            break;
+        }
+        // None is back before the last has begun.
+        let [back, untouched] = [free, owned].map(|state| now.contains(&state));
+        check!(!(back && untouched), "one after the other: {now:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    equal!(end_of(&process)?.status, ExitStatus::Killed(0));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The tests, by what they are about.
 
+mod astray;
 mod bars;
 mod config;
 mod confined;
 mod edu;
+mod forged;
 mod life;
 mod names;
 pub mod nvme;
@@ -27,6 +29,8 @@ pub fn of(mode: &str) -> Vec<&'static [Test]> {
             pins::TESTS,
             vectors::TESTS,
             confined::TESTS,
+            astray::TESTS,
+            forged::TESTS,
             nvme::TESTS,
         ],
         "trust" => &[

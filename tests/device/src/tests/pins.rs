@@ -1,11 +1,13 @@
 //! Pins: what may be pinned, and where.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use driver_sdk::{
     abi::{
         call::Operation,
-        device::{DmaSpaceMeta, PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
+        device::{DmaSpaceMeta, FunctionState, PIN_FROM_DEVICE, PIN_TO_DEVICE, PinArguments},
+        object::ProcessMeta,
         startup as names,
     },
     prelude::*,
@@ -13,10 +15,10 @@ use driver_sdk::{
 };
 use guest_harness::{
     child::leaves_nothing,
-    harness::{Outcome, equal, tests},
+    harness::{Outcome, check, equal, tests},
 };
 
-use crate::machine::{disk, whole};
+use crate::machine::{disk, find, whole};
 
 tests![
     a_pin_needs_its_rights,
@@ -24,6 +26,7 @@ tests![
     a_function_has_one_space_and_a_thousand_pins,
     pins_end_with_their_function,
     bus_mastering_needs_a_space,
+    pinned_memory_is_nobody_s_until_the_function_is_reset,
 ];
 
 /// The most pins of a function.
@@ -204,5 +207,33 @@ fn bus_mastering_needs_a_space() -> Outcome {
     equal!(disk.config_read(4, 2)? & 4, 4);
     disk.set_bus_master(false)?;
     equal!(disk.config_read(4, 2)? & 4, 0);
+    Ok(())
+}
+
+fn pinned_memory_is_nobody_s_until_the_function_is_reset() -> Outcome {
+    const BYTES: u64 = 8 << 20;
+    let free = || own_process().meta(ProcessMeta::MachineMemoryFree);
+    let state = || find("disk", |e| (e.class, e.subclass) == (1, 8)).map(|entry| entry.state);
+    let disk = disk()?;
+    let space = disk.dma_space()?;
+    let memory = Memory::contiguous(BYTES)?;
+    let pin = space.pin(&whole(&memory)?)?;
+    drop(memory);
+    let before = free()?;
+    let revoker = thread::spawn(move || disk.revoke());
+    let mut looks = 0;
+    // The reset alone takes a tenth of a second.
+    while state()? != FunctionState::Free as u8 {
+        let now = free()?;
+        if state()? != FunctionState::Free as u8 {
+            looks += 1;
+            check!(now < before + BYTES, "it was let go before the reset ended");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    revoker.join()?;
+    check!(looks > 1, "the revocation was over at once");
+    check!(free()? >= before + BYTES, "it was not let go");
+    drop((pin, space));
     Ok(())
 }

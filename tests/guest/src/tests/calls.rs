@@ -6,7 +6,7 @@ use driver_sdk::{
     abi::{
         Call, Handle,
         call::{CALL_COUNT, OPERATION_COUNT, Operation},
-        object::{CreateKind, MEMORY_CONTIGUOUS},
+        object::{CreateKind, LEAST_ADDRESS_BITS, MEMORY_CONTIGUOUS, memory_contiguous},
     },
     prelude::*,
 };
@@ -102,12 +102,18 @@ fn a_key_or_kind_that_does_not_exist_is_told() -> Outcome {
             equal!(answer, Err(Error::BadOperation), "key {number:#x}");
         }
     }
-    let flags = MEMORY_CONTIGUOUS | 2;
-    let create = [CreateKind::Memory as u64, 4096, flags, 0];
-    equal!(
-        raw::do_io(process, Operation::Create, create),
-        Err(Error::BadArgument)
-    );
+    let wrong = [
+        MEMORY_CONTIGUOUS | 2,
+        memory_contiguous(64) & !MEMORY_CONTIGUOUS,
+        memory_contiguous(LEAST_ADDRESS_BITS - 1),
+        memory_contiguous(65),
+        u64::MAX,
+    ];
+    for flags in wrong {
+        let create = [CreateKind::Memory as u64, 4096, flags, 0];
+        let answer = raw::do_io(process, Operation::Create, create);
+        equal!(answer, Err(Error::BadArgument), "flags {flags:#x}");
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::dmar::{Scope, ScopeKind, UnitDescription};
+use super::dmar::{Reserved, Scope, ScopeKind, UnitDescription};
 use crate::pci::FunctionId;
 
 /// The buses behind a bridge.
@@ -27,13 +27,23 @@ pub struct Members {
 
 impl Members {
     /// Follows the paths of a unit's scopes. `buses` reads the numbers of a bridge.
-    pub fn new(unit: &UnitDescription, mut buses: impl FnMut(FunctionId) -> Option<Buses>) -> Self {
-        let mut members = Self {
-            segment: unit.segment,
+    pub fn new(unit: &UnitDescription, buses: impl FnMut(FunctionId) -> Option<Buses>) -> Self {
+        Self {
             has_the_rest: unit.has_the_rest,
+            ..Self::follow(unit.segment, &unit.scopes, buses)
+        }
+    }
+
+    fn follow(
+        segment: u16,
+        scopes: &[Scope],
+        mut buses: impl FnMut(FunctionId) -> Option<Buses>,
+    ) -> Self {
+        let mut members = Self {
+            segment,
             ..Self::default()
         };
-        for scope in &unit.scopes {
+        for scope in scopes {
             if scope.kind != ScopeKind::Other && members.add(scope, &mut buses).is_none() {
                 members.lost += 1;
             }
@@ -73,6 +83,27 @@ impl Members {
             .clone()
             .position(|unit| unit.names(function))
             .or_else(|| units.position(has_rest))
+    }
+}
+
+/// The functions that firmware shares memory with (section 8.4).
+///
+/// A domain of a new owner does not have that memory: what firmware does with the function would
+/// fail, or a part of what it does go on behind the owner's back. So they are not granted.
+#[derive(Debug, Default)]
+pub struct SharedWithFirmware(Vec<Members>);
+
+impl SharedWithFirmware {
+    /// Follows the paths of the ranges' scopes, as [`Members::new`]. A path that leads nowhere names
+    /// nothing.
+    pub fn new(ranges: &[Reserved], mut buses: impl FnMut(FunctionId) -> Option<Buses>) -> Self {
+        let follow = |range: &Reserved| Members::follow(range.segment, &range.scopes, &mut buses);
+        Self(ranges.iter().map(follow).collect())
+    }
+
+    /// Whether a range names the function, or a bridge before it: then nobody gets it.
+    pub fn names(&self, function: FunctionId) -> bool {
+        self.0.iter().any(|members| members.names(function))
     }
 }
 
@@ -136,6 +167,38 @@ mod tests {
         assert_eq!(owner(id(0, 0, 0x1c, 1)), Some(0));
         assert_eq!(owner(id(0, 0xf0, 0, 0)), Some(0));
         assert_eq!(owner(id(1, 0, 0, 0)), None);
+    }
+
+    #[test]
+    fn what_firmware_shares_memory_with_is_named() {
+        let range = |segment, scopes| Reserved {
+            segment,
+            start: 0x1000,
+            last: 0x1fff,
+            scopes,
+        };
+        let scope = |kind, path: &[_]| Scope::new(kind, 0, path).unwrap();
+        let ranges = [
+            range(0, vec![scope(ScopeKind::Function, &[(0x1d, 0)])]),
+            range(0, vec![scope(ScopeKind::Bridge, &[(0x1c, 0), (0, 0)])]),
+            range(0, vec![scope(ScopeKind::Function, &[(9, 0), (1, 0)])]),
+            range(1, vec![scope(ScopeKind::Other, &[(2, 0)])]),
+        ];
+        let shared = SharedWithFirmware::new(&ranges, bridges);
+        let named = [id(0, 0, 0x1d, 0), id(0, 3, 0, 0), id(0, 4, 7, 1)];
+        assert!(named.iter().all(|&function| shared.names(function)));
+        let free = [
+            // Another function of the device, before the bridge, beside it, of another segment, at
+            // the end of a path that leads nowhere, and something that is no function.
+            id(0, 0, 0x1d, 1),
+            id(0, 0, 0x1c, 0),
+            id(0, 5, 0, 0),
+            id(1, 0, 0x1d, 0),
+            id(0, 0, 1, 0),
+            id(1, 0, 2, 0),
+        ];
+        assert!(!free.iter().any(|&function| shared.names(function)));
+        assert!(!SharedWithFirmware::default().names(id(0, 0, 0, 0)));
     }
 
     #[test]
