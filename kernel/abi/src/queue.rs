@@ -9,7 +9,8 @@
 //!  then    entries of the completion ring    64 bytes each
 //! ```
 //!
-//! The headers are those of the crate `spillway-ring`. [`Call::Enter`] takes what was submitted, all
+//! The headers are those of the crate `spillway-ring`, whose entries are the words of a
+//! [`Submission`] ([`Submission::to_words`]) and of a [`Completion`]. [`Call::Enter`] takes what was submitted, all
 //! of it or until as many requests are under way as the submission ring has entries, and waits.
 //! A completion always finds room, because a request is taken only when there is room for its
 //! completion; what is not taken stays in the submission ring.
@@ -63,6 +64,28 @@ impl Submission {
             deadline: 0,
         }
     }
+
+    /// The entry as it lies in the ring.
+    #[inline]
+    pub const fn to_words(self) -> [u64; 8] {
+        let [a, b, c, d] = self.arguments;
+        let first = (self.operation as u64) << 32 | self.object as u64;
+        [first, self.user_data, self.trace, a, b, c, d, self.deadline]
+    }
+
+    /// The entry behind words of the ring; any words are one.
+    #[inline]
+    pub const fn from_words(words: [u64; 8]) -> Self {
+        let [first, user_data, trace, a, b, c, d, deadline] = words;
+        Self {
+            object: first as u32,
+            operation: (first >> 32) as u32,
+            user_data,
+            trace,
+            arguments: [a, b, c, d],
+            deadline,
+        }
+    }
 }
 
 /// What came of an operation, or a message to a service that is bound to the queue.
@@ -98,6 +121,38 @@ const _: () = {
 };
 
 impl Completion {
+    /// The entry as it lies in the ring.
+    #[inline]
+    pub const fn to_words(self) -> [u64; 8] {
+        let [a, b, c] = self.arguments;
+        let second = (self.service as u64) << 32 | self.status as u64;
+        [
+            self.user_data,
+            second,
+            self.value,
+            self.trace,
+            self.what,
+            a,
+            b,
+            c,
+        ]
+    }
+
+    /// The entry behind words of the ring; any words are one.
+    #[inline]
+    pub const fn from_words(words: [u64; 8]) -> Self {
+        let [user_data, second, value, trace, what, a, b, c] = words;
+        Self {
+            user_data,
+            status: second as u32,
+            service: (second >> 32) as u32,
+            value,
+            trace,
+            what,
+            arguments: [a, b, c],
+        }
+    }
+
     /// Whether it is a message to a service.
     #[inline]
     pub const fn is_message(&self) -> bool {
@@ -138,6 +193,39 @@ pub const fn ring_bytes(submissions: u32, completions: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_round_trip(words: [u64; 8]) {
+            prop_assert_eq!(Submission::from_words(words).to_words(), words);
+            prop_assert_eq!(Completion::from_words(words).to_words(), words);
+        }
+    }
+
+    #[test]
+    fn words_are_what_lies_in_memory() {
+        let submission = Submission::new(Handle::new(2, 1), Operation::Read, 4, [5, 6, 7, 8]);
+        let submission = Submission {
+            trace: 3,
+            deadline: 9,
+            ..submission
+        };
+        assert_eq!(
+            submission.to_words(),
+            [3 << 32 | 0x1_0002, 4, 3, 5, 6, 7, 8, 9]
+        );
+        let completion = Completion {
+            user_data: 1,
+            status: 2,
+            service: 3,
+            value: 4,
+            trace: 5,
+            what: 6,
+            arguments: [7, 8, 9],
+        };
+        assert_eq!(completion.to_words(), [1, 3 << 32 | 2, 4, 5, 6, 7, 8, 9]);
+    }
 
     #[test]
     fn a_completion_has_a_result() {

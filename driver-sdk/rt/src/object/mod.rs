@@ -24,10 +24,11 @@ pub use event::Event;
 pub use memory::{Mapping, Memory};
 pub use process::{FaultReport, Process};
 pub use processes::Processes;
-pub use queue::{Full, IoQueue, Registered, message};
+pub use queue::{IoQueue, Registered, message};
 pub use remote::{Operations, Remote, With};
 pub use service::{Service, Slot, Window};
 pub use small::{Clock, Counters, Log, Power, Snapshot};
+pub use spillway_ring::PushError;
 pub use thread::Thread;
 pub use timer::Timer;
 

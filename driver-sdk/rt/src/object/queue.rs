@@ -9,6 +9,8 @@ use spillway_abi::{
     service::{Message, Reply, Token},
 };
 
+use spillway_ring::PushError;
+
 use super::{Memory, Object, OwnedHandle, Service, create_on, rings::Rings};
 use crate::{startup::own_process, syscall, time::Deadline};
 
@@ -25,18 +27,6 @@ impl AsRef<OwnedHandle> for IoQueue {
         &self.handle
     }
 }
-
-/// The submission ring has no room: [`IoQueue::enter`], and take completions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-impl core::fmt::Display for Full {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the submission ring has no room")
-    }
-}
-
-impl core::error::Error for Full {}
 
 impl IoQueue {
     /// A queue with so many entries in its two rings, powers of two; `completions` can be 0 for
@@ -79,14 +69,15 @@ impl IoQueue {
     ///
     /// # Errors
     ///
-    /// [`Full`].
+    /// [`PushError::Full`]: [`Self::enter`] and take completions first. [`PushError::Corrupt`] for
+    /// a ring that somebody else wrote to.
     ///
     /// # Safety
     ///
     /// As for [`syscall::do_io`]: memory that the arguments name stays, and is the kernel's,
     /// until the completion was taken; if the queue is dropped before, for good.
     #[inline]
-    pub unsafe fn submit(&mut self, submission: &Submission) -> Result<(), Full> {
+    pub unsafe fn submit(&mut self, submission: &Submission) -> Result<(), PushError> {
         self.rings.submit(submission)
     }
 
@@ -94,13 +85,13 @@ impl IoQueue {
     ///
     /// # Errors
     ///
-    /// [`Full`].
+    /// See [`Self::submit`].
     pub fn submit_wait(
         &mut self,
         object: &impl AsRef<OwnedHandle>,
         user_data: u64,
         deadline: Deadline,
-    ) -> Result<(), Full> {
+    ) -> Result<(), PushError> {
         let object = object.as_ref().get();
         self.rings.submit(&Submission {
             deadline: deadline.raw(),
@@ -113,9 +104,9 @@ impl IoQueue {
     ///
     /// # Errors
     ///
-    /// [`Full`].
+    /// See [`Self::submit`].
     #[inline]
-    pub fn submit_registered(&mut self, request: &Registered) -> Result<(), Full> {
+    pub fn submit_registered(&mut self, request: &Registered) -> Result<(), PushError> {
         self.rings.submit(&request.submission())
     }
 
@@ -123,7 +114,7 @@ impl IoQueue {
     ///
     /// # Errors
     ///
-    /// [`Full`].
+    /// See [`Self::submit`].
     #[inline]
     pub fn submit_reply(
         &mut self,
@@ -131,7 +122,7 @@ impl IoQueue {
         token: Token,
         reply: Reply,
         user_data: u64,
-    ) -> Result<(), Full> {
+    ) -> Result<(), PushError> {
         let [status, value, extra] = reply.to_raw();
         let arguments = [token.0, status, value, extra];
         let submission = Submission::new(service.handle(), Operation::Reply, user_data, arguments);
@@ -142,23 +133,24 @@ impl IoQueue {
     ///
     /// # Errors
     ///
-    /// [`Full`].
-    pub fn submit_nothing(&mut self, user_data: u64) -> Result<(), Full> {
+    /// See [`Self::submit`].
+    pub fn submit_nothing(&mut self, user_data: u64) -> Result<(), PushError> {
         let nothing = Submission::new(Handle::NULL, Operation::Nothing, user_data, [0; 4]);
         self.rings.submit(&nothing)
     }
 
     /// Hands over what was submitted, and waits until `minimum` completions are there; returns how
-    /// many are. Enters the kernel only if there is something to hand over or to wait for. What
-    /// the kernel did not take, because too much is under way, it takes the next time.
+    /// many are. Does not enter the kernel if there is nothing to hand over and enough is there.
+    /// What the kernel did not take, because too much is under way, it takes the next time.
     ///
     /// # Errors
     ///
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Corrupt`] for a ring that somebody
     /// else wrote to, and those of the handle.
     pub fn enter(&mut self, minimum: u32, deadline: Deadline) -> Result<u32, Error> {
-        let there = self.rings.completions();
-        if self.rings.publish() == 0 && there >= minimum {
+        let left = self.rings.publish()?;
+        let there = self.rings.completions()?;
+        if left == 0 && there >= minimum.max(1) {
             return Ok(there);
         }
         // SAFETY: `submit` answers for what was submitted.
@@ -171,8 +163,8 @@ impl IoQueue {
     ///
     /// [`Error::Corrupt`] for a ring that somebody else wrote to.
     #[inline]
-    pub fn next(&mut self) -> Result<Option<Completion>, Error> {
-        self.rings.next()
+    pub fn pop(&mut self) -> Result<Option<Completion>, Error> {
+        self.rings.pop()
     }
 
     /// Asks for a request to be given back soon: every one that was taken with this `user_data`.

@@ -1,101 +1,92 @@
 //! The rings of a queue, as the program sees them.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::{fmt, ptr::NonNull};
 
 use spillway_abi::{
     Error, Rights,
-    queue::{
-        COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission,
-        ring_bytes,
-    },
+    queue::ring_bytes,
+    queue::{COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission},
 };
+use spillway_ring::{Consumer, Producer, PushError, Refused};
 
-use super::{Mapping, Memory, queue::Full};
+use super::{Mapping, Memory};
 
-#[derive(Debug)]
+/// An entry of either ring, as words.
+type Entry = [u64; ENTRY_SIZE / 8];
+
+/// The program's halves of both rings. They lie before the mapping, so that they are gone when it
+/// is unmapped.
 pub struct Rings {
-    mapping: Mapping,
-    submissions: u32,
-    completions: u32,
-    tail: u32,
-    published: u32,
-    head: u32,
+    submissions: Producer<'static, Entry>,
+    completions: Consumer<'static, Entry>,
+    _mapping: Mapping,
+}
+
+impl fmt::Debug for Rings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (submissions, completions) = (self.submissions.capacity(), self.completions.capacity());
+        write!(f, "Rings({submissions}, {completions})")
+    }
 }
 
 impl Rings {
+    /// Maps the rings. [`Error::Corrupt`] if they are not those of a queue of this size.
     pub fn new(memory: &Memory, submissions: u32, completions: u32) -> Result<Self, Error> {
         let mapping = memory.map(Rights::READ | Rights::WRITE)?;
         if mapping.len() < ring_bytes(submissions, completions) {
             return Err(Error::Corrupt);
         }
+        let at = |offset: usize| {
+            // SAFETY: every offset that is asked for here is inside the mapping, as was checked.
+            let pointer = unsafe { mapping.as_ptr().add(offset) };
+            NonNull::new(pointer).ok_or(Error::Corrupt)
+        };
+        let (first, second) = (at(SUBMISSION_HEADER)?.cast(), at(COMPLETION_HEADER)?.cast());
+        let entries = at(ENTRIES)?.cast();
+        let more = at(ENTRIES + submissions as usize * ENTRY_SIZE)?.cast();
+        let refused = |_: Refused| Error::Corrupt;
         Ok(Self {
-            mapping,
-            submissions,
-            completions,
-            tail: 0,
-            published: 0,
-            head: 0,
+            // SAFETY: header and entries are inside the mapping, which outlives the half, and
+            // nothing else in this process uses them.
+            submissions: unsafe { Producer::new(first, entries, submissions) }.map_err(refused)?,
+            // SAFETY: as above.
+            completions: unsafe { Consumer::new(second, more, completions) }.map_err(refused)?,
+            _mapping: mapping,
         })
     }
 
-    fn word(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: the headers are inside the mapping, and both sides use them as atomics.
-        unsafe { &*self.mapping.as_ptr().add(offset).cast() }
-    }
-
+    /// Entries for which the submission ring has room; none if it is corrupt.
     pub fn room(&mut self) -> u32 {
-        let head = self.word(SUBMISSION_HEADER + 64).load(Ordering::Acquire);
-        self.submissions - self.tail.wrapping_sub(head)
+        self.submissions.free().unwrap_or(0)
     }
 
-    pub fn submit(&mut self, submission: &Submission) -> Result<(), Full> {
-        if self.room() == 0 {
-            return Err(Full);
+    #[inline]
+    pub fn submit(&mut self, submission: &Submission) -> Result<(), PushError> {
+        self.submissions.push(submission.to_words())
+    }
+
+    /// Shows the kernel everything, in both rings; returns how many submissions it has not taken.
+    #[inline]
+    pub fn publish(&mut self) -> Result<u32, Error> {
+        self.submissions.publish();
+        self.completions.release();
+        let free = self.submissions.free().map_err(|_| Error::Corrupt)?;
+        Ok(self.submissions.capacity() - free)
+    }
+
+    /// Completions that are there.
+    #[inline]
+    pub fn completions(&mut self) -> Result<u32, Error> {
+        self.completions.available().map_err(|_| Error::Corrupt)
+    }
+
+    #[inline]
+    pub fn pop(&mut self) -> Result<Option<Completion>, Error> {
+        let words = self.completions.pop().map_err(|_| Error::Corrupt)?;
+        if words.is_none() {
+            // The end of a batch.
+            self.completions.release();
         }
-        let index = (self.tail & (self.submissions - 1)) as usize;
-        // SAFETY: the entry is inside the mapping and free.
-        unsafe {
-            self.mapping
-                .as_ptr()
-                .add(ENTRIES + index * ENTRY_SIZE)
-                .cast::<Submission>()
-                .write(*submission)
-        };
-        self.tail = self.tail.wrapping_add(1);
-        Ok(())
-    }
-
-    /// Returns how many entries wait for the kernel.
-    pub fn publish(&mut self) -> u32 {
-        self.word(SUBMISSION_HEADER)
-            .store(self.tail, Ordering::Release);
-        self.published = self.tail;
-        self.tail
-            .wrapping_sub(self.word(SUBMISSION_HEADER + 64).load(Ordering::Acquire))
-    }
-
-    pub fn completions(&mut self) -> u32 {
-        let tail = self.word(COMPLETION_HEADER).load(Ordering::Acquire);
-        tail.wrapping_sub(self.head)
-    }
-
-    pub fn next(&mut self) -> Result<Option<Completion>, Error> {
-        if self.completions() == 0 {
-            return Ok(None);
-        }
-        let index = (self.head & (self.completions - 1)) as usize;
-        let offset = ENTRIES + (self.submissions as usize + index) * ENTRY_SIZE;
-        // SAFETY: the entry is inside the mapping, and any bytes are a completion.
-        let completion = unsafe {
-            self.mapping
-                .as_ptr()
-                .add(offset)
-                .cast::<Completion>()
-                .read()
-        };
-        self.head = self.head.wrapping_add(1);
-        self.word(COMPLETION_HEADER + 64)
-            .store(self.head, Ordering::Release);
-        Ok(Some(completion))
+        Ok(words.map(Completion::from_words))
     }
 }
