@@ -13,7 +13,7 @@ pub const MAX_COMPLETIONS: u32 = 4096;
 /// Slots of one service's receive window.
 pub const MAX_WINDOW_SLOTS: u32 = 1024;
 /// Bytes of one slot of a receive window: the most that one request copies.
-pub const MAX_WINDOW_SLOT: u64 = 1 << 20;
+pub const MAX_WINDOW_SLOT: u64 = 64 << 10;
 /// How far down from the first process a process can be.
 pub const MAX_PROCESS_DEPTH: u32 = 16;
 /// Handles in one process.
