@@ -35,6 +35,7 @@ pub mod prelude {
                 PciFunction, Power, Process, Processes, Remote, Service, Thread, Timer,
             },
             process::{Command, Program},
+            serve::{Answer, Ask, Request, Server},
             startup::{arguments, object, own_process, startup},
             sync::{ChannelError, Condvar, Mutex, OnceLock, Semaphore, channel},
             thread,
