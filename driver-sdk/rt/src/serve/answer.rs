@@ -46,7 +46,7 @@ impl<'s> Answer<'s> {
     /// What another call can take along. An answer that passes a handle can be refused, for a limit
     /// of this process or of the client, and is then to be given otherwise: it goes by itself.
     #[inline]
-    pub(super) fn to_go_along(mut self) -> Option<(Token, Reply)> {
+    pub(super) fn take_along(mut self) -> Option<(Token, Reply)> {
         match self.0.take() {
             Some(Ready {
                 token,
@@ -73,7 +73,7 @@ impl<'s> Answer<'s> {
         let Some(server) = self.0.as_ref().map(|ready| ready.server) else {
             return;
         };
-        if let Some((token, reply)) = self.to_go_along() {
+        if let Some((token, reply)) = self.take_along() {
             let [status, value, extra] = reply.to_raw();
             let arguments = [token.0, status, value, extra];
             let entry = Submission::new(server.handle(), Operation::Reply, LATE, arguments);

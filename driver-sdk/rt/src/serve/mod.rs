@@ -125,7 +125,7 @@ impl Server {
     /// and those of its handle. The answer was given in any case.
     #[inline]
     pub fn next(&self, answer: Answer<'_>, deadline: Deadline) -> Result<Request<'_>, Error> {
-        let message = match self.service.serve(answer.to_go_along(), deadline) {
+        let message = match self.service.serve(answer.take_along(), deadline) {
             // The client gave up before its answer came.
             Err(Error::NotFound) => self.service.serve(None, deadline)?,
             message => message?,
