@@ -31,11 +31,13 @@ pub mod prelude {
         abi::{Error, ExitStatus, Fault, Rights},
         rt::{
             object::{
-                Clock, Counters, Devices, Log, Memory, Object, PciFunction, Power, Process, Thread,
+                Clock, Counters, Devices, Event, IoQueue, Log, Memory, Object, Operations,
+                PciFunction, Power, Process, Processes, Remote, Service, Thread, Timer,
             },
             process::{Command, Program},
+            serve::{Answer, Ask, Request, Server},
             startup::{arguments, object, own_process, startup},
-            sync::{Condvar, Mutex, OnceLock, Semaphore},
+            sync::{ChannelError, Condvar, Mutex, OnceLock, Semaphore, channel},
             thread,
             time::{self, Deadline, Instant},
         },

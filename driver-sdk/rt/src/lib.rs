@@ -9,6 +9,7 @@
 //! | [`syscall`] | the system calls, raw |
 //! | [`thread`], [`sync`], [`time`] | what their names say |
 //! | [`process`] | starting other programs |
+//! | [`serve`] | serving objects to other programs |
 //!
 //! A heap and a panic report come with it: `alloc` works, and a panic ends the process with
 //! [`spillway_abi::ExitStatus::PANIC_CODE`] after it told why and where.
@@ -26,6 +27,7 @@ mod panic;
 #[doc(hidden)]
 pub mod print;
 pub mod process;
+pub mod serve;
 pub mod startup;
 pub mod sync;
 pub mod syscall;

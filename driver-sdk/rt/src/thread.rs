@@ -4,9 +4,17 @@
 //! leaves around every mapping. At the stack's top lies the thread's control block, where `fs`
 //! points. Whoever joins a thread frees both; what nobody joins is freed when the next thread is
 //! started or joined after its end.
+//!
+//! Nobody can end a thread but itself. [`JoinHandle::ask_to_stop`] asks it to: its waits in the
+//! kernel return [`Error::Interrupted`] from then on, and a loop that does not wait looks at
+//! [`stop_requested`]. [`crate::sync::channel`] has an example.
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::{cell::UnsafeCell, time::Duration};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use spillway_abi::{
     Error, PAGE_SIZE, Rights,
@@ -26,6 +34,9 @@ use crate::{
 /// Bytes of stack when nobody says otherwise.
 pub const DEFAULT_STACK: usize = 64 << 10;
 
+/// How often a thread that was itself asked to stop looks whether the one that it joins has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// What a thread knows about itself; `fs` points here, except in the first thread.
 #[repr(C, align(16))]
 struct ControlBlock {
@@ -39,6 +50,7 @@ struct ControlBlock {
 struct Start {
     work: Option<Box<dyn FnOnce() + Send>>,
     name: Option<String>,
+    stop: Arc<AtomicBool>,
 }
 
 /// The control block of the calling thread; `None` in the first one.
@@ -70,6 +82,14 @@ pub fn name() -> Option<&'static str> {
     let block = control_block()?;
     // SAFETY: the thread owns `start` while it runs, and only reads the name.
     unsafe { (*block.start).name.as_deref() }
+}
+
+/// Whether [`JoinHandle::ask_to_stop`] was called for the calling thread. Costs no system call.
+pub fn stop_requested() -> bool {
+    control_block().is_some_and(|block| {
+        // SAFETY: the thread owns `start` while it runs, and only reads the flag.
+        unsafe { (*block.start).stop.load(Ordering::Relaxed) }
+    })
 }
 
 /// The first instructions of a thread: the end of the chain of frames, then [`run`].
@@ -165,14 +185,17 @@ impl Builder {
             // SAFETY: only this thread touches the slot until it has ended.
             unsafe { *theirs.0.get() = Some(value) };
         };
+        let stop = Arc::new(AtomicBool::new(false));
         let start = Start {
             work: Some(Box::new(work)),
             name: self.name.clone(),
+            stop: stop.clone(),
         };
         let ended = self.start(start)?;
         Ok(JoinHandle {
             running: Some(ended),
             result,
+            stop,
         })
     }
 
@@ -255,6 +278,7 @@ unsafe impl<T: Send> Sync for Slot<T> {}
 pub struct JoinHandle<T> {
     running: Option<Running>,
     result: Arc<Slot<T>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl<T> JoinHandle<T> {
@@ -265,13 +289,27 @@ impl<T> JoinHandle<T> {
     /// If the thread ended itself by a raw [`syscall::exit_thread`], so that there is no result.
     pub fn join(mut self) -> T {
         if let Some(running) = self.running.take() {
-            // Only an interruption makes the wait return early.
-            while running.thread.wait(Deadline::NEVER).is_err() {}
+            // A request to stop this thread does not let it go on without the result; it can only
+            // look again now and then.
+            while running.thread.wait(Deadline::NEVER).is_err() {
+                time::sleep(LOOK_AGAIN);
+            }
         }
         reap();
         // SAFETY: the thread has ended.
         let result = unsafe { (*self.result.0.get()).take() };
         result.expect("the thread ended without a result")
+    }
+
+    /// Asks the thread to stop: its waits in the kernel return [`Error::Interrupted`], now and from
+    /// now on, and [`stop_requested`] says so. What it does about it is its own matter.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    pub fn ask_to_stop(&self) -> Result<(), Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread().ask_to_stop(true)
     }
 
     /// Whether the thread has ended, so that [`Self::join`] will not wait.

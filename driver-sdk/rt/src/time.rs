@@ -109,9 +109,25 @@ pub fn sleep_until(moment: Instant) {
     // Nobody knows the word, so nobody wakes it.
     let word = AtomicU32::new(0);
     loop {
-        let waited = syscall::futex_wait(word.as_ptr(), 0, moment.0);
+        let waited = syscall::futex_wait_regardless(word.as_ptr(), 0, moment.0);
         if waited == Err(Error::TimedOut) || Instant::now() >= moment {
             return;
+        }
+    }
+}
+
+/// Sleeps until this moment, or until the thread is asked to stop.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`].
+pub fn sleep_or_stop(moment: Instant) -> Result<(), Error> {
+    let word = AtomicU32::new(0);
+    loop {
+        match syscall::futex_wait(word.as_ptr(), 0, moment.0) {
+            Err(Error::TimedOut) => return Ok(()),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            _ => {}
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Waited {
     LookAgain,
     /// The deadline came.
     TimedOut,
+    /// The thread was asked to stop. Only a wait that says it may end so does.
+    Interrupted,
 }
 
 /// A mutual exclusion lock in one word: free, held, or held with sleepers.
@@ -66,7 +68,7 @@ pub mod mutex {
     fn lock_contended<W: Word>(word: &W, deadline: W::Deadline) -> bool {
         while word.swap(CONTENDED, Ordering::Acquire) != FREE {
             // After a time-out the state stays contended: the next unlock wakes nobody, no harm.
-            if word.wait(CONTENDED, deadline) == Waited::TimedOut {
+            if word.wait(CONTENDED, deadline) != Waited::LookAgain {
                 return false;
             }
         }
@@ -137,7 +139,7 @@ pub mod semaphore {
             if try_acquire(word) {
                 return true;
             }
-            if word.wait(0, deadline) == Waited::TimedOut {
+            if word.wait(0, deadline) != Waited::LookAgain {
                 return try_acquire(word);
             }
         }

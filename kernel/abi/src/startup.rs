@@ -34,6 +34,10 @@ pub const POWER: &str = "power";
 pub const DEVICES: &str = "devices";
 /// Before the name of a granted PCI function, as the manifest calls it.
 pub const DEVICE_PREFIX: &str = "device:";
+/// The table of the process's own descendants, in which it can make more.
+pub const PROCESSES: &str = "processes";
+/// Before the name of a Service that the process is to serve, as the manifest calls it.
+pub const SERVICE_PREFIX: &str = "service:";
 /// Before the name of a boot module, in what `init` gets.
 pub const MODULE_PREFIX: &str = "module:";
 /// The ELF file that the program was loaded from, for its symbols.

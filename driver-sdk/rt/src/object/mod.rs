@@ -6,19 +6,33 @@
 
 mod device;
 mod dma;
+mod event;
 mod memory;
 mod process;
+mod processes;
+mod queue;
+mod remote;
+mod rings;
+mod service;
 mod small;
 mod thread;
+mod timer;
 
 pub use device::{Devices, PciFunction};
 pub use dma::{DmaSpace, Interrupt, Pin};
+pub use event::Event;
 pub use memory::{Mapping, Memory};
 pub use process::{FaultReport, Process};
+pub use processes::Processes;
+pub use queue::{IoQueue, Registered, message};
+pub use remote::{Operations, Remote, With};
+pub use service::{Service, Slot, Window};
 pub use small::{Clock, Counters, Log, Power, Snapshot};
+pub use spillway_ring::PushError;
 pub use thread::Thread;
+pub use timer::Timer;
 
-use spillway_abi::{Error, Handle, Rights};
+use spillway_abi::{Error, Handle, Rights, object::CreateKind};
 
 use crate::syscall;
 
@@ -91,6 +105,13 @@ pub trait Object: From<OwnedHandle> + AsRef<OwnedHandle> {
     fn duplicate(&self, rights: Rights) -> Result<Self, Error> {
         self.as_ref().duplicate(rights).map(Self::from)
     }
+}
+
+/// `Create` on a process, of a kind whose arguments are no addresses.
+fn create_on(process: &Process, kind: CreateKind, b: u64, c: u64) -> Result<OwnedHandle, Error> {
+    debug_assert!(!matches!(kind, CreateKind::Thread | CreateKind::Process));
+    // SAFETY: nothing but a handle comes to be.
+    unsafe { syscall::create(process.handle(), kind, b, c) }.map(OwnedHandle::new)
 }
 
 macro_rules! object {

@@ -32,6 +32,16 @@ impl Thread {
         unsafe { syscall::do_io(self.handle(), Operation::GetMeta, [key as u64, 0, 0, 0]) }
     }
 
+    /// Asks the thread to stop: its waiting calls return [`Error::Interrupted`] from now on, until
+    /// the request is taken back. What it does about it is its own matter.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    pub fn ask_to_stop(&self, stop: bool) -> Result<(), Error> {
+        self.set_meta(ThreadMeta::Stop, stop.into())
+    }
+
     /// Sets priority or affinity.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The condition variable.
 
 use lock_api::RawMutex as _;
+use spillway_abi::Error;
 use spillway_sync::{Waited, condvar};
 
-use super::{Futex, MutexGuard};
+use super::{Futex, MutexGuard, Patience};
 use crate::time::Deadline;
 
 /// Lets threads wait for a condition on data under a [`super::Mutex`].
@@ -30,6 +31,31 @@ impl Condvar {
 
     /// The same with a deadline; returns whether it came before a notification.
     pub fn wait_until<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, deadline: Deadline) -> bool {
+        self.sleep(guard, deadline.into()) == Waited::TimedOut
+    }
+
+    /// The same, but a request to stop ends the wait, too. With the mutex taken again in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], [`Error::Interrupted`].
+    pub fn wait_or_stop<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let patience = Patience {
+            deadline,
+            stoppable: true,
+        };
+        match self.sleep(guard, patience) {
+            Waited::LookAgain => Ok(()),
+            Waited::TimedOut => Err(Error::TimedOut),
+            Waited::Interrupted => Err(Error::Interrupted),
+        }
+    }
+
+    fn sleep<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, patience: Patience) -> Waited {
         // SAFETY: the guard is borrowed mutably, so nobody uses the data between the two calls.
         let mutex = unsafe { MutexGuard::mutex(guard).raw() };
         let unlock = || {
@@ -37,7 +63,7 @@ impl Condvar {
             // before the guard can be used.
             unsafe { mutex.unlock() };
         };
-        condvar::wait(&self.0, deadline, unlock, || mutex.lock()) == Waited::TimedOut
+        condvar::wait(&self.0, patience, unlock, || mutex.lock())
     }
 
     /// Waits while the condition says so.

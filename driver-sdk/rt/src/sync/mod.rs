@@ -1,11 +1,16 @@
-//! Mutex, condition variable, semaphore and one-time cell on the kernel's futex. The algorithms
-//! are in `spillway-sync`, where every interleaving of them is tested.
+//! Mutex, condition variable, semaphore, one-time cell and channel on the kernel's futex. The
+//! algorithms are in `spillway-sync`, where every interleaving of them is tested.
+//!
+//! A request to stop ([`crate::thread::JoinHandle::ask_to_stop`]) ends a wait only where the result
+//! can say so: [`Condvar::wait_or_stop`] and the [`channel`]. Whoever waits for a lock gets it.
 
+mod channel;
 mod condvar;
 mod mutex;
 mod once;
 mod semaphore;
 
+pub use channel::{ChannelError, Receiver, SendError, Sender, channel};
 pub use condvar::Condvar;
 pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::OnceLock;
@@ -28,8 +33,25 @@ impl Futex {
     }
 }
 
+/// How long a thread waits, and whether a request to stop ends that.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    deadline: Deadline,
+    stoppable: bool,
+}
+
+impl From<Deadline> for Patience {
+    /// A request to stop does not end the wait.
+    fn from(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            stoppable: false,
+        }
+    }
+}
+
 impl Word for Futex {
-    type Deadline = Deadline;
+    type Deadline = Patience;
 
     #[inline]
     fn load(&self, order: Ordering) -> u32 {
@@ -53,9 +75,16 @@ impl Word for Futex {
             .is_ok()
     }
 
-    fn wait(&self, expected: u32, deadline: Deadline) -> Waited {
-        match syscall::futex_wait(self.0.as_ptr(), expected, deadline.raw()) {
+    fn wait(&self, expected: u32, patience: Patience) -> Waited {
+        let deadline = patience.deadline.raw();
+        let waited = if patience.stoppable {
+            syscall::futex_wait(self.0.as_ptr(), expected, deadline)
+        } else {
+            syscall::futex_wait_regardless(self.0.as_ptr(), expected, deadline)
+        };
+        match waited {
             Err(Error::TimedOut) => Waited::TimedOut,
+            Err(Error::Interrupted) => Waited::Interrupted,
             _ => Waited::LookAgain,
         }
     }

@@ -19,7 +19,7 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     fn lock(&self) {
-        mutex::lock(&self.0, Deadline::NEVER);
+        mutex::lock(&self.0, Deadline::NEVER.into());
     }
 
     #[inline]
@@ -43,11 +43,11 @@ unsafe impl lock_api::RawMutexTimed for RawMutex {
     type Instant = Instant;
 
     fn try_lock_for(&self, timeout: Duration) -> bool {
-        mutex::lock(&self.0, Deadline::after(timeout))
+        mutex::lock(&self.0, Deadline::after(timeout).into())
     }
 
     fn try_lock_until(&self, timeout: Instant) -> bool {
-        mutex::lock(&self.0, Deadline::at(timeout))
+        mutex::lock(&self.0, Deadline::at(timeout).into())
     }
 }
 

@@ -17,12 +17,12 @@ impl Semaphore {
 
     /// Takes a permit, waiting for one.
     pub fn acquire(&self) {
-        semaphore::acquire(&self.0, Deadline::NEVER);
+        semaphore::acquire(&self.0, Deadline::NEVER.into());
     }
 
     /// Takes a permit; returns whether there was one before the deadline.
     pub fn acquire_until(&self, deadline: Deadline) -> bool {
-        semaphore::acquire(&self.0, deadline)
+        semaphore::acquire(&self.0, deadline.into())
     }
 
     /// Takes a permit if there is one.

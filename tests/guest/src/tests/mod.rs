@@ -2,6 +2,7 @@
 
 mod accounts;
 mod calls;
+mod channels;
 mod faults;
 mod handles;
 mod heap;
@@ -37,6 +38,7 @@ pub const ALL: &[&[Test]] = &[
     pointers::TESTS,
     threads::TESTS,
     sync::TESTS,
+    channels::TESTS,
     schedule::TESTS,
     vector::TESTS,
     faults::TESTS,

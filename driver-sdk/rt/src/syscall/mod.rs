@@ -5,9 +5,10 @@
 
 use core::arch::asm;
 
-use spillway_abi::{
-    Call, Error, Handle, Rights, call::Operation, error::decode_result, object::CreateKind,
-};
+use spillway_abi::{Call, Error, Handle, Rights, error::decode_result};
+
+/// In the fourth argument of [`Call::FutexWait`]: a request to stop does not end the sleep.
+const NOT_INTERRUPTIBLE: u64 = 1;
 
 /// One `syscall` instruction. The third argument and the value share `rdx`, so the forms with
 /// fewer arguments are separate: they load no register for nothing.
@@ -38,6 +39,12 @@ macro_rules! syscall {
     }};
 }
 
+mod io;
+mod wait;
+
+pub use io::{Failure, ask, ask_until, create, do_io};
+pub use wait::{enter, serve, signal_and_wait};
+
 /// Any system call with any arguments; returns `rax` and `rdx`.
 ///
 /// # Safety
@@ -56,52 +63,6 @@ pub fn version() -> u32 {
     // SAFETY: the call has no arguments and no effect.
     let (_, version) = unsafe { syscall!(Call::Version as u64) };
     version as u32
-}
-
-/// One operation on one object.
-///
-/// # Errors
-///
-/// Those of the object; see [`spillway_abi::object`].
-///
-/// # Safety
-///
-/// Arguments that are addresses must lead to memory that the operation may use as it does, and
-/// what it ends or creates must not be relied on by safe code.
-pub unsafe fn do_io(
-    object: Handle,
-    operation: Operation,
-    arguments: [u64; 4],
-) -> Result<u64, Error> {
-    let [a, b, c, d] = arguments;
-    // SAFETY: the caller answers for the effect.
-    let (status, value) = unsafe {
-        syscall!(
-            Call::DoIo as u64,
-            "rdi" = u64::from(object.raw()),
-            "rsi" = operation as u64,
-            "r10" = b,
-            "r8" = c,
-            "r9" = d;
-            rdx = a
-        )
-    };
-    decode_result(status, value)
-}
-
-/// `Create` on a Process; the value is the new handle.
-///
-/// # Errors
-///
-/// See [`CreateKind`].
-///
-/// # Safety
-///
-/// As for [`do_io`]: a thread or process starts with what the arguments say.
-pub unsafe fn create(process: Handle, kind: CreateKind, b: u64, c: u64) -> Result<Handle, Error> {
-    // SAFETY: passed on to the caller.
-    let value = unsafe { do_io(process, Operation::Create, [kind as u64, b, c, 0])? };
-    Ok(Handle::from_raw(value as u32))
 }
 
 /// Gives a handle back.
@@ -214,12 +175,30 @@ pub fn wait(object: Handle, deadline: u64) -> Result<u64, Error> {
 /// [`Error::Changed`] if it has another value, [`Error::TimedOut`], [`Error::Interrupted`],
 /// [`Error::BadPointer`], [`Error::BadArgument`] if it is misaligned.
 pub fn futex_wait(address: *const u32, expected: u32, deadline: u64) -> Result<(), Error> {
+    futex_sleep(address, expected, deadline, 0)
+}
+
+/// The same, but a request to stop does not end the sleep.
+///
+/// # Errors
+///
+/// As for [`futex_wait`], without [`Error::Interrupted`].
+pub fn futex_wait_regardless(
+    address: *const u32,
+    expected: u32,
+    deadline: u64,
+) -> Result<(), Error> {
+    futex_sleep(address, expected, deadline, NOT_INTERRUPTIBLE)
+}
+
+fn futex_sleep(address: *const u32, expected: u32, deadline: u64, flags: u64) -> Result<(), Error> {
     // SAFETY: the kernel reads the word with checks; a bad address is an error.
     let (status, value) = unsafe {
         syscall!(
             Call::FutexWait as u64,
             "rdi" = address,
-            "rsi" = u64::from(expected);
+            "rsi" = u64::from(expected),
+            "r10" = flags;
             rdx = deadline
         )
     };
