@@ -27,17 +27,17 @@ impl Processes {
         create_on(process, CreateKind::Processes, 0, 0).map(Self)
     }
 
-    /// Every process in it.
+    /// Every process in it that runs. One that starts or ends meanwhile may be in the list or not.
     ///
     /// # Errors
     ///
     /// Those of the handle, and of the server if a process serves the table.
     pub fn list(&self) -> Result<Vec<ProcessEntry>, Error> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<ProcessEntry> = Vec::new();
         let mut bytes = [[0u8; PROCESS_ENTRY_SIZE]; 32];
         loop {
             let arguments = [
-                (entries.len() * PROCESS_ENTRY_SIZE) as u64,
+                entries.last().map_or(0, |last| last.next),
                 bytes.as_mut_ptr() as u64,
                 size_of_val(&bytes) as u64,
                 0,
@@ -48,7 +48,7 @@ impl Processes {
             if read == 0 {
                 return Ok(entries);
             }
-            entries.extend(bytes[..read].iter().map(entry_from));
+            entries.extend(bytes[..read].iter().map(ProcessEntry::from_bytes));
         }
     }
 
@@ -76,16 +76,5 @@ impl Processes {
         // SAFETY: the arguments are only read, during the call.
         let handle = unsafe { syscall::create(self.handle(), CreateKind::Process, address, 0)? };
         Ok(Process::from(OwnedHandle::new(handle)))
-    }
-}
-
-/// An entry as it lies in the table: the number, then the name.
-fn entry_from(bytes: &[u8; PROCESS_ENTRY_SIZE]) -> ProcessEntry {
-    let (mut id, mut name) = ([0; 8], [0; PROCESS_NAME_LENGTH]);
-    id.copy_from_slice(&bytes[..8]);
-    name.copy_from_slice(&bytes[8..8 + PROCESS_NAME_LENGTH]);
-    ProcessEntry {
-        id: u64::from_le_bytes(id),
-        name,
     }
 }
