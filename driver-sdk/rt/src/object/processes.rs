@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use spillway_abi::{
     Error, Handle,
     call::Operation,
-    object::{CreateKind, PROCESS_ENTRY_SIZE, PROCESS_NAME_LENGTH, ProcessArguments, ProcessEntry},
+    object::{CreateKind, PROCESS_ENTRY_SIZE, ProcessArguments, ProcessEntry},
 };
 
 use super::{Object, OwnedHandle, Process, create_on, object};
