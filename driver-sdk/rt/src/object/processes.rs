@@ -34,10 +34,11 @@ impl Processes {
     /// Those of the handle, and of the server if a process serves the table.
     pub fn list(&self) -> Result<Vec<ProcessEntry>, Error> {
         let mut entries = Vec::new();
+        let mut place = 0;
         let mut bytes = [[0u8; PROCESS_ENTRY_SIZE]; 32];
         loop {
             let arguments = [
-                (entries.len() * PROCESS_ENTRY_SIZE) as u64,
+                place,
                 bytes.as_mut_ptr() as u64,
                 size_of_val(&bytes) as u64,
                 0,
@@ -48,7 +49,8 @@ impl Processes {
             if read == 0 {
                 return Ok(entries);
             }
-            entries.extend(bytes[..read].iter().map(entry_from));
+            entries.extend(bytes[..read].iter().map(ProcessEntry::from_bytes));
+            place = entries.last().map_or(0, |entry: &ProcessEntry| entry.next);
         }
     }
 
@@ -76,16 +78,5 @@ impl Processes {
         // SAFETY: the arguments are only read, during the call.
         let handle = unsafe { syscall::create(self.handle(), CreateKind::Process, address, 0)? };
         Ok(Process::from(OwnedHandle::new(handle)))
-    }
-}
-
-/// An entry as it lies in the table: the number, then the name.
-fn entry_from(bytes: &[u8; PROCESS_ENTRY_SIZE]) -> ProcessEntry {
-    let (mut id, mut name) = ([0; 8], [0; PROCESS_NAME_LENGTH]);
-    id.copy_from_slice(&bytes[..8]);
-    name.copy_from_slice(&bytes[8..8 + PROCESS_NAME_LENGTH]);
-    ProcessEntry {
-        id: u64::from_le_bytes(id),
-        name,
     }
 }

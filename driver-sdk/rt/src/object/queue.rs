@@ -1,7 +1,7 @@
 //! IoQueues: many requests under way at once, and one place to wait for everything.
 
 use spillway_abi::{
-    Error, Handle,
+    Error, Handle, Rights,
     call::Operation,
     limits::{MAX_COMPLETIONS, MAX_QUEUE_ENTRIES},
     object::CreateKind,
@@ -46,8 +46,10 @@ impl IoQueue {
         }
         let (b, c) = (submissions.into(), completions.into());
         let handle = create_on(own_process(), CreateKind::IoQueue, b, c)?;
+        let rights = Rights::READ | Rights::WRITE | Rights::MAP;
+        let arguments = [0, rights.bits().into(), 0, 0];
         // SAFETY: nothing but a handle comes to be.
-        let memory = unsafe { syscall::do_io(handle.get(), Operation::Share, [0; 4])? };
+        let memory = unsafe { syscall::do_io(handle.get(), Operation::Share, arguments)? };
         let memory = Memory::from(OwnedHandle::new(Handle::from_raw(memory as u32)));
         Ok(Self {
             rings: Rings::new(&memory, submissions, completions)?,
