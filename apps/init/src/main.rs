@@ -16,6 +16,7 @@ use core::time::Duration;
 
 use driver_sdk::{abi::startup as names, prelude::*};
 use spillway_manifest::{Manifest, Shutdown};
+use start::Provided;
 
 driver_sdk::main!(main);
 
@@ -59,8 +60,20 @@ fn manifest() -> Result<Manifest, String> {
 
 /// Starts everything and waits for its end. Returns the machine's exit code: that of the first
 /// process of the manifest that failed, or 0.
+///
+/// All processes are made, with the services that they provide, before the first one starts: so a
+/// client finds its server's objects wherever in the manifest the server is.
 fn run(manifest: &Manifest) -> i32 {
-    let watchers: Vec<_> = manifest.processes.iter().map(start_and_watch).collect();
+    let mut services = Vec::new();
+    let processes = manifest.processes.iter();
+    let made: Vec<_> = processes
+        .map(|entry| (entry, start::make(entry, &mut services)))
+        .collect();
+    let watchers: Vec<_> = made
+        .into_iter()
+        .map(|(entry, made)| start_and_watch(entry, made, &services))
+        .collect();
+    drop(services);
     let codes: Vec<_> = watchers
         .into_iter()
         .map(|watcher| watcher.map_or(1, thread::JoinHandle::join))
@@ -70,15 +83,20 @@ fn run(manifest: &Manifest) -> i32 {
 
 /// Starts one process and a thread that waits for its end, so that every end is reported when it
 /// comes. `None` if the process could not be started.
-fn start_and_watch(process: &spillway_manifest::Process) -> Option<thread::JoinHandle<i32>> {
-    match start::start(process) {
+fn start_and_watch(
+    entry: &spillway_manifest::Process,
+    made: Result<Process, String>,
+    services: &[Provided<'_>],
+) -> Option<thread::JoinHandle<i32>> {
+    let started = made.and_then(|child| start::start(entry, &child, services).map(|()| child));
+    match started {
         Ok(child) => {
-            println!("init: started {}", process.name);
-            let name = process.name.clone();
+            println!("init: started {}", entry.name);
+            let name = entry.name.clone();
             Some(thread::spawn(move || watch(&name, &child)))
         }
         Err(reason) => {
-            println!("init: cannot start {}: {reason}", process.name);
+            println!("init: cannot start {}: {reason}", entry.name);
             None
         }
     }

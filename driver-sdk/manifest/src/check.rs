@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeSet, format, string::String};
 use spillway_abi::{
     PAGE_SIZE,
-    limits::{MAX_HANDLES, MAX_MEMORY, MAX_PRIORITY, MAX_THREADS},
+    limits::{MAX_HANDLES, MAX_MEMORY, MAX_PRIORITY, MAX_REQUESTS, MAX_THREADS},
     object::is_process_name,
     startup,
 };
@@ -11,7 +11,7 @@ use spillway_kernel_core::pci::name::Selector;
 
 use crate::{
     Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_DEVICES, MAX_GRANTS, MAX_MODULE_NAME, MAX_NAME,
-    MAX_PROCESSES, Manifest, Process,
+    MAX_PROCESSES, Manifest, Process, services,
 };
 
 /// What a manifest asks for that cannot be: a sentence that also says what would be right.
@@ -27,13 +27,14 @@ impl core::fmt::Display for Invalid {
 impl core::error::Error for Invalid {}
 
 /// The names of handles that are not modules.
-const OWN_NAMES: [&str; 7] = [
+pub(crate) const OWN_NAMES: [&str; 8] = [
     startup::SELF,
     startup::LOG,
     startup::CLOCK,
     startup::COUNTERS,
     startup::POWER,
     startup::DEVICES,
+    startup::PROCESSES,
     startup::IMAGE,
 ];
 
@@ -54,7 +55,7 @@ impl Manifest {
             })?;
             process.check()?;
         }
-        Ok(())
+        services::check(self)
     }
 }
 
@@ -65,7 +66,8 @@ impl Process {
         self.check_limits()?;
         self.check_arguments()?;
         self.check_grants()?;
-        self.check_devices()
+        self.check_devices()?;
+        services::check_process(self)
     }
 
     fn check_limits(&self) -> Result<(), Invalid> {
@@ -79,6 +81,7 @@ impl Process {
         between("handles", self.handles.into(), 1, MAX_HANDLES.into())?;
         between("threads", self.threads.into(), 1, MAX_THREADS as u64)?;
         between("processes", self.processes.into(), 0, MAX_THREADS as u64)?;
+        between("requests", self.requests.into(), 0, MAX_REQUESTS as u64)?;
         between("priority", self.priority.into(), 0, MAX_PRIORITY.into())
     }
 
@@ -160,7 +163,7 @@ fn check_process_name(name: &str) -> Result<(), Invalid> {
     })
 }
 
-fn require(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Invalid> {
+pub(crate) fn require(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Invalid> {
     if holds {
         Ok(())
     } else {
@@ -211,6 +214,8 @@ mod tests {
         assert!(refusal(|p| p.handles = MAX_HANDLES + 1).contains("handles"));
         assert!(refusal(|p| p.threads = 0).contains("threads"));
         assert!(refusal(|p| p.processes = u32::MAX).contains("processes"));
+        assert_eq!(refusal(|p| p.requests = MAX_REQUESTS as u32), "accepted");
+        assert!(refusal(|p| p.requests = MAX_REQUESTS as u32 + 1).contains("requests"));
         let argument = |length| vec!["a".repeat(length)];
         assert_eq!(
             refusal(|p| p.arguments = argument(MAX_ARGUMENT)),

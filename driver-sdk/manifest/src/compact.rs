@@ -13,7 +13,7 @@ use crate::{Invalid, MAX_ENCODED, Manifest};
 /// "SPWM", the first word.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SPWM");
 /// The version of everything behind the header.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const HEADER: usize = 12;
 
@@ -109,7 +109,11 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PROCESSES, Process, Shutdown};
+    use crate::{
+        Device, Grant, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_PROCESSES, Process, ServedObject,
+        ServiceRight::{Manage, Map, Read, Write},
+        Shutdown,
+    };
     use alloc::{format, string::String, vec};
     use proptest::prelude::*;
 
@@ -123,8 +127,9 @@ mod tests {
                 Grant::Image,
                 Grant::Module("data".into()),
                 Grant::Devices,
+                Grant::Processes,
             ],
-            0..=7,
+            0..=8,
         )
     }
 
@@ -132,20 +137,30 @@ mod tests {
         fn process()(
             arguments in prop::collection::vec(".{0,20}", 0..5),
             memory in 4096u64..1 << 36,
-            (handles, threads, processes) in (1u32..4096, 1u32..4096, 0u32..4096),
+            (handles, threads, processes, requests) in (1u32..4096, 1u32..4096, 0u32..4096, 0u32..4096),
             cores: u64,
             priority in 0u32..32,
             grants in grants(),
             functions in prop::collection::vec(0u32..1 << 24, 0..3),
+            objects in prop::collection::vec(any::<u64>(), 0..3),
+            rights in prop::sample::subsequence(vec![Read, Write, Map, Manage], 1..=4),
         ) -> Process {
             let devices = functions.iter().enumerate().map(|(n, function)| Device {
                 name: format!("d{n}"),
                 device: format!("class:{function:06x}#{n}"),
             });
             let devices = devices.collect();
+            let services = objects.iter().enumerate().map(|(n, &object)| ServedObject {
+                name: format!("s{n}"),
+                from: "p0".into(),
+                object,
+                rights: rights.clone(),
+            });
+            let services = services.collect();
+            let provides = Vec::new();
             let program = "program".into();
             let name = String::new();
-            Process { name, program, arguments, memory, handles, threads, processes, cores, priority, grants, devices }
+            Process { name, program, arguments, memory, handles, threads, processes, requests, cores, priority, grants, devices, provides, services }
         }
     }
 
@@ -153,6 +168,7 @@ mod tests {
         fn manifest()(mut processes in prop::collection::vec(process(), 1..6), never: bool) -> Manifest {
             for (index, process) in processes.iter_mut().enumerate() {
                 process.name = format!("p{index}");
+                process.provides = vec![process.name.clone()];
             }
             let shutdown = if never { Shutdown::Never } else { Shutdown::WhenAllExit };
             Manifest { shutdown, processes }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use spillway_abi::limits::{DEFAULT_PRIORITY, Limits, MAX_CORES};
 
 use crate::{
-    Device, Grant, Invalid, MAX_MODULE_NAME, Process, Shutdown,
+    Device, Grant, Invalid, MAX_MODULE_NAME, Process, ServedObject, ServiceRight, Shutdown,
     check::check_name,
     size,
     source::{Module, Origin},
@@ -56,6 +56,7 @@ pub struct ProcessEntry {
     handles: Option<u32>,
     threads: Option<u32>,
     processes: Option<u32>,
+    requests: Option<u32>,
     #[serde(default)]
     cores: Vec<u64>,
     priority: Option<u32>,
@@ -65,6 +66,53 @@ pub struct ProcessEntry {
     modules: Vec<String>,
     #[serde(default)]
     devices: Vec<DeviceEntry>,
+    #[serde(default)]
+    provides: Vec<String>,
+    #[serde(default)]
+    services: Vec<ServiceEntry>,
+}
+
+/// One of a process's `services`: the name of a service, or more about it.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a service is a name, or { name, from, object, rights } with rights of \"read\", \"write\", \"map\", \"manage\""
+)]
+enum ServiceEntry {
+    Name(String),
+    Full(FullServiceEntry),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullServiceEntry {
+    name: String,
+    from: Option<String>,
+    #[serde(default)]
+    object: u64,
+    rights: Option<Vec<ServiceRight>>,
+}
+
+impl From<ServiceEntry> for ServedObject {
+    fn from(entry: ServiceEntry) -> Self {
+        let entry = match entry {
+            ServiceEntry::Full(entry) => entry,
+            ServiceEntry::Name(name) => FullServiceEntry {
+                name,
+                from: None,
+                object: 0,
+                rights: None,
+            },
+        };
+        Self {
+            from: entry.from.unwrap_or_else(|| entry.name.clone()),
+            name: entry.name,
+            object: entry.object,
+            rights: entry
+                .rights
+                .unwrap_or_else(|| ServiceRight::DEFAULT.to_vec()),
+        }
+    }
 }
 
 /// One of a process's `devices`.
@@ -92,6 +140,7 @@ enum GrantName {
     Power,
     Image,
     Devices,
+    Processes,
 }
 
 impl GrantName {
@@ -103,6 +152,7 @@ impl GrantName {
             Self::Power => Grant::Power,
             Self::Image => Grant::Image,
             Self::Devices => Grant::Devices,
+            Self::Processes => Grant::Processes,
         }
     }
 }
@@ -155,12 +205,15 @@ impl ProcessEntry {
             handles: self.handles.unwrap_or(limits.handles),
             threads: self.threads.unwrap_or(limits.threads),
             processes: self.processes.unwrap_or(limits.processes),
+            requests: self.requests.unwrap_or(limits.requests),
             cores,
             priority: self.priority.unwrap_or(DEFAULT_PRIORITY),
             grants: grants
                 .chain(self.modules.into_iter().map(Grant::Module))
                 .collect(),
             devices: devices.collect(),
+            provides: self.provides,
+            services: self.services.into_iter().map(ServedObject::from).collect(),
         })
     }
 }

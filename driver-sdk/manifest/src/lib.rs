@@ -15,13 +15,17 @@ mod check;
 mod compact;
 #[cfg(feature = "toml")]
 mod entry;
+mod services;
 pub mod size;
 #[cfg(feature = "toml")]
 pub mod source;
 
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
-use spillway_abi::limits::{DEFAULT_PRIORITY, Limits};
+use spillway_abi::{
+    Rights,
+    limits::{DEFAULT_PRIORITY, Limits},
+};
 
 pub use check::Invalid;
 pub use compact::{DecodeError, MAGIC, VERSION};
@@ -38,6 +42,10 @@ pub const MAX_ARGUMENTS: usize = 64;
 pub const MAX_ARGUMENT: usize = 4096;
 /// Devices of one process.
 pub const MAX_DEVICES: usize = 32;
+/// Services that one process provides.
+pub const MAX_PROVIDES: usize = 16;
+/// Objects of services that one process gets.
+pub const MAX_SERVICES: usize = 32;
 /// Grants of one process.
 pub const MAX_GRANTS: usize = 64;
 /// Bytes in the compact form, header included.
@@ -81,6 +89,8 @@ pub struct Process {
     pub threads: u32,
     /// Child processes that it may have.
     pub processes: u32,
+    /// Requests of its queues, and timers, that can be under way.
+    pub requests: u32,
     /// A bit per core on which it may run; 0 stands for all.
     pub cores: u64,
     /// The priority of its first thread, and the highest that its threads may have.
@@ -89,6 +99,53 @@ pub struct Process {
     pub grants: Vec<Grant>,
     /// The PCI functions that it owns.
     pub devices: Vec<Device>,
+    /// The services that it is to serve, by names that are unique in the manifest. It finds each
+    /// as `service:` and the name.
+    pub provides: Vec<String>,
+    /// The objects of services that it finds when it starts.
+    pub services: Vec<ServedObject>,
+}
+
+/// An object that another process serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedObject {
+    /// What the process calls it: its handle has this name.
+    pub name: String,
+    /// The service, as its server's `provides` has it.
+    pub from: String,
+    /// The server's number of the object.
+    pub object: u64,
+    /// What the handle allows, besides being passed on.
+    pub rights: Vec<ServiceRight>,
+}
+
+/// What a handle to a served object can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceRight {
+    /// Open, read and get-meta.
+    Read,
+    /// Write.
+    Write,
+    /// Share.
+    Map,
+    /// Create, destroy and set-meta.
+    Manage,
+}
+
+impl ServiceRight {
+    /// What a handle allows if nothing is said.
+    pub const DEFAULT: [Self; 3] = [Self::Read, Self::Write, Self::Map];
+
+    /// The kernel's right.
+    pub const fn right(self) -> Rights {
+        match self {
+            Self::Read => Rights::READ,
+            Self::Write => Rights::WRITE,
+            Self::Map => Rights::MAP,
+            Self::Manage => Rights::MANAGE,
+        }
+    }
 }
 
 /// A PCI function that a process owns from its start.
@@ -112,10 +169,13 @@ impl Process {
             handles: Limits::DEFAULT.handles,
             threads: Limits::DEFAULT.threads,
             processes: Limits::DEFAULT.processes,
+            requests: Limits::DEFAULT.requests,
             cores: 0,
             priority: DEFAULT_PRIORITY,
             grants: Vec::new(),
             devices: Vec::new(),
+            provides: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -139,4 +199,6 @@ pub enum Grant {
     Module(String),
     /// Lists the PCI functions, and opens any of them.
     Devices,
+    /// Lists and opens its own descendants, and makes more.
+    Processes,
 }

@@ -127,7 +127,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Process, Shutdown};
+    use crate::{Device, Process, ServedObject, ServiceRight, Shutdown};
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -159,11 +159,14 @@ mod tests {
             handles = 10
             threads = 11
             processes = 12
+            requests = 13
             cores = [0, 2]
             priority = 17
-            grants = ["log", "clock", "counters", "power", "image", "devices"]
+            grants = ["log", "clock", "counters", "power", "image", "devices", "processes"]
             modules = ["data"]
             devices = [{ name = "disk", device = "class:010802" }]
+            provides = ["table", "list"]
+            services = ["table", { name = "rest", from = "list", object = 3, rights = ["read", "manage"] }]
             "#,
         )
         .unwrap();
@@ -174,6 +177,7 @@ mod tests {
             handles: 10,
             threads: 11,
             processes: 12,
+            requests: 13,
             cores: 0b101,
             priority: 17,
             grants: vec![
@@ -183,12 +187,28 @@ mod tests {
                 Grant::Power,
                 Grant::Image,
                 Grant::Devices,
+                Grant::Processes,
                 Grant::Module("data".into()),
             ],
             devices: vec![Device {
                 name: "disk".into(),
                 device: "class:010802".into(),
             }],
+            provides: vec!["table".into(), "list".into()],
+            services: vec![
+                ServedObject {
+                    name: "table".into(),
+                    from: "table".into(),
+                    object: 0,
+                    rights: vec![ServiceRight::Read, ServiceRight::Write, ServiceRight::Map],
+                },
+                ServedObject {
+                    name: "rest".into(),
+                    from: "list".into(),
+                    object: 3,
+                    rights: vec![ServiceRight::Read, ServiceRight::Manage],
+                },
+            ],
             ..Process::new("hello", "hello")
         };
         assert_eq!(source.manifest.processes, [expected]);
@@ -277,6 +297,9 @@ mod tests {
         assert!(refusal(&process(device)).contains("is no device"));
         assert!(refusal(&process("devices = [{ name = \"d\" }]")).contains("device"));
         assert!(refusal(&process("modules = [\"data\"]")).contains("[[module]]"));
+        assert!(refusal(&process("services = [\"disk\"]")).contains("no process provides"));
+        let right = "services = [{ name = \"disk\", rights = [\"all\"] }]";
+        assert!(refusal(&process(right)).contains("\"manage\""));
         assert!(refusal("[system]\nshutdown = \"soon\"").contains("when-all-exit"));
         assert!(refusal("").contains("1 to 128 processes"));
         assert!(refusal("[[process]]\nname = \"p\"\nprogram = \"init\"").contains("already"));

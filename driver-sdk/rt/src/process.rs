@@ -17,7 +17,7 @@ use spillway_abi::{
 use spillway_elf::{ElfError, LoadPlan, Rules, Segment};
 
 use crate::{
-    object::{Devices, Mapping, Memory, OwnedHandle, Process},
+    object::{Devices, Mapping, Memory, OwnedHandle, Process, Processes},
     startup::own_process,
 };
 
@@ -181,6 +181,7 @@ pub struct Command<'a> {
     arguments: Vec<String>,
     handles: Vec<(&'a str, &'a OwnedHandle, Rights)>,
     devices: Vec<(&'a str, &'a Devices, &'a str)>,
+    table: Option<&'a Processes>,
     limits: Limits,
     affinity: u64,
     priority: u32,
@@ -196,6 +197,7 @@ impl<'a> Command<'a> {
             arguments: Vec::new(),
             handles: Vec::new(),
             devices: Vec::new(),
+            table: None,
             limits: Limits::DEFAULT,
             affinity: 0,
             priority: DEFAULT_PRIORITY,
@@ -225,6 +227,13 @@ impl<'a> Command<'a> {
     /// function's own name in the table, as [`spillway_abi::device`] describes.
     pub fn give_device(mut self, name: &'a str, devices: &'a Devices, device: &'a str) -> Self {
         self.devices.push((name, devices, device));
+        self
+    }
+
+    /// The table of processes in which it is made, which a process may serve; without one it is a
+    /// child of this process.
+    pub const fn table(mut self, table: &'a Processes) -> Self {
+        self.table = Some(table);
         self
     }
 
@@ -258,6 +267,18 @@ impl<'a> Command<'a> {
     ///
     /// See [`SpawnError`]. Nothing of the process is left then.
     pub fn spawn(&self) -> Result<Process, SpawnError> {
+        let child = self.create()?;
+        self.start(&child)?;
+        Ok(child)
+    }
+
+    /// Makes the process, without memory, handles and threads: [`Self::start`] gives it these. In
+    /// between, services can be made that it will serve.
+    ///
+    /// # Errors
+    ///
+    /// See [`SpawnError`].
+    pub fn create(&self) -> Result<Process, SpawnError> {
         let arguments = ProcessArguments {
             name: padded(self.name).ok_or(SpawnError::Name)?,
             limits: self.limits,
@@ -265,21 +286,25 @@ impl<'a> Command<'a> {
             max_priority: self.priority,
             reserved: 0,
         };
-        let child = trying(
-            "create the process",
-            own_process().create_process(&arguments),
-        )?;
-        match self.fill(&child) {
-            Ok(()) => Ok(child),
-            Err(error) => {
-                // It has no thread that could end it. If this fails, it is gone already.
-                let _ = child.kill(0);
-                Err(error)
-            }
-        }
+        let child = match self.table {
+            Some(table) => table.create(&arguments),
+            None => own_process().create_process(&arguments),
+        };
+        trying("create the process", child)
     }
 
     /// Gives a new process its memory, its handles and its first thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`SpawnError`]. The process is ended then.
+    pub fn start(&self, child: &Process) -> Result<(), SpawnError> {
+        self.fill(child).inspect_err(|_| {
+            // It has no thread that could end it. If this fails, it is gone already.
+            let _ = child.kill(0);
+        })
+    }
+
     fn fill(&self, child: &Process) -> Result<(), SpawnError> {
         trying("load the program", self.program.load(child))?;
         let block = self.startup_block(child)?;

@@ -44,8 +44,8 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] if it was shared with a
-    /// server that has ended, and those of the handle.
+    /// [`Error::TimedOut`], [`Error::Interrupted`], and those of the handle. An event that was
+    /// shared with an object is also signalled when that object's service ends.
     pub fn wait(&self, deadline: Deadline) -> Result<u64, Error> {
         syscall::wait(self.handle(), deadline.raw())
     }

@@ -122,6 +122,12 @@ macro_rules! object {
             }
         }
 
+        impl From<$name> for $crate::object::OwnedHandle {
+            fn from(object: $name) -> Self {
+                object.0
+            }
+        }
+
         impl AsRef<$crate::object::OwnedHandle> for $name {
             fn as_ref(&self) -> &$crate::object::OwnedHandle {
                 &self.0

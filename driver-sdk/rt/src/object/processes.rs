@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use spillway_abi::{
     Error, Handle,
     call::Operation,
-    object::{CreateKind, PROCESS_ENTRY_SIZE, PROCESS_NAME_LENGTH, ProcessArguments, ProcessEntry},
+    object::{CreateKind, PROCESS_ENTRY_SIZE, ProcessArguments, ProcessEntry},
 };
 
 use super::{Object, OwnedHandle, Process, create_on, object};
@@ -27,18 +27,17 @@ impl Processes {
         create_on(process, CreateKind::Processes, 0, 0).map(Self)
     }
 
-    /// Every process in it.
+    /// Every process in it that runs. One that starts or ends meanwhile may be in the list or not.
     ///
     /// # Errors
     ///
     /// Those of the handle, and of the server if a process serves the table.
     pub fn list(&self) -> Result<Vec<ProcessEntry>, Error> {
-        let mut entries = Vec::new();
-        let mut place = 0;
+        let mut entries: Vec<ProcessEntry> = Vec::new();
         let mut bytes = [[0u8; PROCESS_ENTRY_SIZE]; 32];
         loop {
             let arguments = [
-                place,
+                entries.last().map_or(0, |last| last.next),
                 bytes.as_mut_ptr() as u64,
                 size_of_val(&bytes) as u64,
                 0,
@@ -50,7 +49,6 @@ impl Processes {
                 return Ok(entries);
             }
             entries.extend(bytes[..read].iter().map(ProcessEntry::from_bytes));
-            place = entries.last().map_or(0, |entry: &ProcessEntry| entry.next);
         }
     }
 

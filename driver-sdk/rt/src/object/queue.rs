@@ -6,12 +6,12 @@ use spillway_abi::{
     limits::{MAX_COMPLETIONS, MAX_QUEUE_ENTRIES},
     object::CreateKind,
     queue::{Completion, Submission},
-    service::{Message, Reply, Token},
+    service::Message,
 };
 
 use spillway_ring::PushError;
 
-use super::{Memory, Object, OwnedHandle, Service, create_on, rings::Rings};
+use super::{Memory, OwnedHandle, create_on, rings::Rings};
 use crate::{startup::own_process, syscall, time::Deadline};
 
 /// Submission and completion rings that this process shares with the kernel. One thread at a time
@@ -112,25 +112,6 @@ impl IoQueue {
         self.rings.submit(&request.submission())
     }
 
-    /// Puts in the answer to a request. Its completion says whether it was taken.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::submit`].
-    #[inline]
-    pub fn submit_reply(
-        &mut self,
-        service: &Service,
-        token: Token,
-        reply: Reply,
-        user_data: u64,
-    ) -> Result<(), PushError> {
-        let [status, value, extra] = reply.to_raw();
-        let arguments = [token.0, status, value, extra];
-        let submission = Submission::new(service.handle(), Operation::Reply, user_data, arguments);
-        self.rings.submit(&submission)
-    }
-
     /// Puts in nothing, which completes at once.
     ///
     /// # Errors
@@ -148,7 +129,8 @@ impl IoQueue {
     /// # Errors
     ///
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Corrupt`] for a ring that somebody
-    /// else wrote to, and those of the handle.
+    /// else wrote to and [`Error::Gone`] ever after, [`Error::BadArgument`] for more than the
+    /// completion ring has, and those of the handle. What is there then can still be taken.
     pub fn enter(&mut self, minimum: u32, deadline: Deadline) -> Result<u32, Error> {
         let left = self.rings.publish()?;
         let there = self.rings.completions()?;
@@ -156,10 +138,13 @@ impl IoQueue {
             return Ok(there);
         }
         // SAFETY: `submit` answers for what was submitted.
-        unsafe { syscall::enter(self.handle.get(), minimum, deadline.raw()) }
+        unsafe { syscall::enter(self.handle.get(), minimum, deadline.raw())? };
+        self.rings.completions()
     }
 
-    /// The next completion, if there is one. Does not enter the kernel.
+    /// The next completion, if there is one. Does not enter the kernel, so it never sees what needs
+    /// [`Self::enter`]: data that is read from a process's object without a registration, and what
+    /// had no room in the ring before.
     ///
     /// # Errors
     ///
@@ -169,12 +154,13 @@ impl IoQueue {
         self.rings.pop()
     }
 
-    /// Asks for a request to be given back soon: every one that was taken with this `user_data`.
-    /// Each still completes; whether one is still to come is the result.
+    /// Asks for a request to be given back soon: one that was taken with this `user_data`. Returns
+    /// whether its completion is still to come, because a device may reach its memory, or because
+    /// its data waits for the next [`Self::enter`]; otherwise it is in the ring.
     ///
     /// # Errors
     ///
-    /// Those of the handle.
+    /// [`Error::NotFound`] if there is none under way, and those of the handle.
     pub fn cancel(&mut self, user_data: u64) -> Result<bool, Error> {
         let arguments = [user_data, 0, 0, 0];
         // SAFETY: what is cancelled keeps its memory until its completion.

@@ -30,7 +30,8 @@ impl Service {
         Self::of(own_process())
     }
 
-    /// A service of another process, which it can serve once it has a handle to it.
+    /// A service of another process, which serves it once it has a handle to it. Others can mint
+    /// objects of it, and end it, but not answer.
     ///
     /// # Errors
     ///
@@ -80,25 +81,26 @@ impl Service {
         })
     }
 
-    /// From now on requests arrive as completions of this queue, not by [`Self::serve`].
+    /// From now on requests arrive as completions of this queue, not by [`Self::serve`]. Returns the
+    /// number by which they name the service.
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] if it has a queue, and those of the handles.
-    pub fn bind(&self, queue: &IoQueue) -> Result<(), Error> {
+    /// [`Error::Busy`] if it has a queue, or a thread waits for it; [`Error::Refused`] in another
+    /// process than the server; and those of the handles.
+    pub fn bind(&self, queue: &IoQueue) -> Result<u32, Error> {
         let handle = queue.as_ref().get().raw();
         let arguments = [ServiceMeta::Queue as u64, handle.into(), 0, 0];
         // SAFETY: where messages arrive is no matter of memory safety.
-        unsafe { syscall::do_io(self.handle(), Operation::SetMeta, arguments) }.map(drop)
+        unsafe { syscall::do_io(self.handle(), Operation::SetMeta, arguments) }
+            .map(|number| number as u32)
     }
 
     /// Answers a request, if one is given, and waits for the next message.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end,
-    /// and those of the handle. Whether the answer was taken, [`Self::reply`] says: an answer to
-    /// a request that is gone is not an error here.
+    /// See [`syscall::serve`].
     #[inline]
     pub fn serve(
         &self,

@@ -111,7 +111,7 @@ impl Server {
         loop {
             match self.next(answer, Deadline::NEVER) {
                 Ok(request) => answer = handler(request),
-                Err(Error::Interrupted | Error::ServerGone) => return Ok(()),
+                Err(Error::Interrupted | Error::Gone) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -121,8 +121,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end,
-    /// and those of its handle. The answer was given in any case.
+    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Gone`] after the service's end,
+    /// [`Error::Busy`] if it is bound to a queue, and those of its handle. The answer was given in
+    /// any case.
     #[inline]
     pub fn next(&self, answer: Answer<'_>, deadline: Deadline) -> Result<Request<'_>, Error> {
         let message = match self.service.serve(answer.take_along(), deadline) {
@@ -134,12 +135,13 @@ impl Server {
     }
 
     /// From now on messages arrive as completions of a queue: [`crate::object::message`] takes
-    /// them out, [`Self::accept`] makes requests of them, and [`Answer::submit`] answers.
+    /// them out, [`Self::accept`] makes requests of them, and [`Answer::submit`] answers. Returns
+    /// the number by which they name the service.
     ///
     /// # Errors
     ///
     /// See [`Service::bind`].
-    pub fn bind(&self, queue: &IoQueue) -> Result<(), Error> {
+    pub fn bind(&self, queue: &IoQueue) -> Result<u32, Error> {
         self.service.bind(queue)
     }
 

@@ -5,10 +5,7 @@
 
 use core::arch::asm;
 
-use spillway_abi::{Call, Error, Handle, Rights, error::decode_result};
-
-/// In the fourth argument of [`Call::FutexWait`]: a request to stop does not end the sleep.
-const NOT_INTERRUPTIBLE: u64 = 1;
+use spillway_abi::{Call, Error, Handle, Rights, call::FUTEX_DEAF, error::decode_result};
 
 /// One `syscall` instruction. The third argument and the value share `rdx`, so the forms with
 /// fewer arguments are separate: they load no register for nothing.
@@ -188,7 +185,7 @@ pub fn futex_wait_regardless(
     expected: u32,
     deadline: u64,
 ) -> Result<(), Error> {
-    futex_sleep(address, expected, deadline, NOT_INTERRUPTIBLE)
+    futex_sleep(address, expected, deadline, FUTEX_DEAF)
 }
 
 fn futex_sleep(address: *const u32, expected: u32, deadline: u64, flags: u64) -> Result<(), Error> {

@@ -13,8 +13,10 @@ use spillway_abi::{
 ///
 /// # Errors
 ///
-/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end, and
-/// those of the handle.
+/// [`Error::NotFound`] if no request has the token, and then nothing was waited for;
+/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Gone`] after the service's end,
+/// [`Error::Busy`] if it is bound to a queue, [`Error::Refused`] in another process than the
+/// server, and those of the handle.
 #[inline]
 pub fn serve(service: Handle, token: Token, reply: Reply, deadline: u64) -> Result<Message, Error> {
     let [status, value, extra] = reply.to_raw();
@@ -55,19 +57,19 @@ pub fn serve(service: Handle, token: Token, reply: Reply, deadline: u64) -> Resu
     })
 }
 
-/// Hands a queue what was submitted, and waits until `minimum` completions are there; returns how
-/// many are.
+/// Hands a queue what was submitted, and waits until `minimum` completions are there.
 ///
 /// # Errors
 ///
-/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Corrupt`] for a ring that cannot be, and
-/// those of the handle.
+/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Corrupt`] for a ring that cannot be and
+/// [`Error::Gone`] ever after, [`Error::Busy`] if another thread waits for it,
+/// [`Error::BadArgument`] for more than the completion ring has, and those of the handle.
 ///
 /// # Safety
 ///
 /// What was submitted is as [`do_io`] asks, until its completion.
 #[inline]
-pub unsafe fn enter(queue: Handle, minimum: u32, deadline: u64) -> Result<u32, Error> {
+pub unsafe fn enter(queue: Handle, minimum: u32, deadline: u64) -> Result<(), Error> {
     // SAFETY: the caller answers for what was submitted.
     let (status, value) = unsafe {
         syscall!(
@@ -77,7 +79,7 @@ pub unsafe fn enter(queue: Handle, minimum: u32, deadline: u64) -> Result<u32, E
             rdx = deadline
         )
     };
-    decode_result(status, value).map(|count| count as u32)
+    decode_result(status, value).map(drop)
 }
 
 /// Signals the first event and waits for the second; returns how often that was signalled.
