@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod admin;
 mod command;
+mod completion;
 mod controller;
 mod identify;
 mod limits;

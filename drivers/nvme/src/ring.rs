@@ -17,11 +17,15 @@ pub(crate) struct Memory<D: Device> {
 }
 
 impl<D: Device> Memory<D> {
-    /// Allocates zeroed memory for queues of `entries` and `lists` bytes of PRP lists.
+    /// Allocates zeroed memory for queues of `entries`, a power of two, and `lists` bytes of PRP
+    /// lists.
     pub(crate) fn allocate(device: &D, entries: u32, lists: usize) -> Result<Self, DriverError> {
         let entries = entries as usize;
+        let mut submissions: DmaBuffer<_, ToDevice> =
+            device.allocate(entries * SUBMISSION_BYTES, CONSTRAINTS)?;
+        submissions.set_ring(entries * SUBMISSION_BYTES);
         Ok(Self {
-            submissions: device.allocate(entries * SUBMISSION_BYTES, CONSTRAINTS)?,
+            submissions,
             completions: device.allocate(entries * COMPLETION_BYTES, CONSTRAINTS)?,
             lists: device.allocate(lists.max(1), CONSTRAINTS)?,
         })
