@@ -250,6 +250,11 @@ pub trait BlockDriver {
 ///   harms nobody else.
 /// - It reaps until nothing is in flight, or resets the device, before it drops the queue.
 pub trait BlockDriverQueue {
+    /// What [`batch`](Self::batch) hands out.
+    type Batch<'a>: BlockBatch
+    where
+        Self: 'a;
+
     /// Requests that can be in flight.
     fn capacity(&self) -> usize;
 
@@ -263,6 +268,12 @@ pub trait BlockDriverQueue {
     /// `QueueFull`; `InvalidRequest`, `OutOfRange` and `Unsupported` for a request outside the
     /// namespace's limits; `Aborted` or `Gone` after the device was reset or lost.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
+
+    /// A way to place several requests, which is cheaper than one by one: what the queue has in
+    /// memory, the batch has in registers, until it is dropped. The device hears of them at the next
+    /// [`kick`](Self::kick), as always. A batch that is forgotten (`mem::forget`) leaves the queue
+    /// without room until the device is reset.
+    fn batch(&mut self) -> Self::Batch<'_>;
 
     /// Tells the device of everything that was submitted since the last call: at most one register
     /// write for that and one for what was reaped meanwhile, none if nothing was submitted.
@@ -280,4 +291,14 @@ pub trait BlockDriverQueue {
     /// `TimedOut` at the deadline, `Unsupported` for a queue without an
     /// interrupt; those of the back end.
     fn wait(&mut self, deadline: u64) -> Result<(), DriverError>;
+}
+
+/// A queue in which requests are being placed, see [`BlockDriverQueue::batch`].
+pub trait BlockBatch {
+    /// The same as [`BlockDriverQueue::submit`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
 }

@@ -8,7 +8,7 @@ use alloc::{boxed::Box, sync::Arc};
 use core::mem;
 
 use spillway_hal::block::{
-    BlockCount, BlockDriverQueue, Lba, NamespaceId, Operation, Request, Segment,
+    BlockBatch, BlockCount, BlockDriverQueue, Lba, NamespaceId, Operation, Request, Segment,
 };
 use spillway_hal::{Device, DriverError, Registers};
 
@@ -87,15 +87,9 @@ impl<D: Device> Ring<D> {
         }
     }
 
-    /// Places a command: all words but those that are zero in every command, as they are in the ring
-    /// from the start. There are fewer slots than entries, so there is room.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, [word0, _, _, prp1, prp2, word5, word6, _]: Entry) {
-        let (prp1, prp2, word5, word6) = (Some(prp1), Some(prp2), Some(word5), Some(word6));
-        let words = [Some(word0), None, None, prp1, prp2, word5, word6, None];
-        self.memory
-            .submissions
-            .store_entry(self.placed as usize, words);
+    /// Places a command. There are fewer slots than entries, so there is room.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.memory.place(self.placed, entry);
         self.placed = self.placed.wrapping_add(1);
     }
 
@@ -248,28 +242,101 @@ pub struct Queue<D: Device> {
     pub(crate) interrupt: Option<D::Interrupt>,
 }
 
-impl<D: Device> BlockDriverQueue for Queue<D> {
+/// A queue in which requests are being placed. It has by value what each of them changes.
+pub struct Batch<'a, D: Device> {
+    queue: &'a mut Queue<D>,
+    idle: usize,
+    placed: u32,
+    next_use: u64,
+    usual: Usual,
+}
+
+impl<D: Device> BlockBatch for Batch<'_, D> {
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
             && self.usual.covers(request, segment)
-            && let Some(slot) = self.slots.get_mut(self.idle)
+            && let Some(slot) = self.queue.slots.get_mut(self.idle)
         {
             let opcode = match request.operation {
                 Operation::Read => opcode::READ,
                 _ => opcode::WRITE,
             };
             self.idle = slot.tag as usize;
-            slot.state = slot.state.wrapping_add(self.ring.next_use);
+            slot.state = slot.state.wrapping_add(self.next_use);
             slot.tag = request.tag;
             let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
             let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
             let entry = transfer(opcode, slot.state, id, prps, lba, blocks, fua);
-            self.ring.push(entry);
+            self.queue.ring.memory.place(self.placed, entry);
+            self.placed = self.placed.wrapping_add(1);
             return Ok(());
         }
-        // A copy, so that the compiler keeps the original in registers.
+        // Copies, so that the compiler keeps the originals in registers.
+        if let &[segment] = request.segments {
+            let segments = &[segment];
+            return self.submit_other(&Request {
+                segments,
+                ..*request
+            });
+        }
         self.submit_other(&{ *request })
+    }
+}
+
+impl<D: Device> Batch<'_, D> {
+    #[inline(always)]
+    fn submit_other(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
+        self.write_back();
+        let result = self.queue.submit_other(request);
+        self.placed = self.queue.ring.placed;
+        self.idle = mem::replace(&mut self.queue.idle, NONE);
+        result
+    }
+
+    #[inline(always)]
+    fn write_back(&mut self) {
+        (self.queue.idle, self.queue.ring.placed) = (self.idle, self.placed);
+    }
+}
+
+impl<D: Device> Queue<D> {
+    #[inline(always)]
+    fn begin(&mut self) -> Batch<'_, D> {
+        Batch {
+            idle: self.idle,
+            placed: self.ring.placed,
+            next_use: self.ring.next_use,
+            usual: self.usual,
+            queue: self,
+        }
+    }
+}
+
+impl<D: Device> Drop for Batch<'_, D> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.write_back();
+    }
+}
+
+impl<D: Device> BlockDriverQueue for Queue<D> {
+    type Batch<'a>
+        = Batch<'a, D>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
+        self.begin().submit(request)
+    }
+
+    #[inline(always)]
+    fn batch(&mut self) -> Batch<'_, D> {
+        let batch = self.begin();
+        // In case that it is forgotten: what it hands out must not be handed out again.
+        batch.queue.idle = NONE;
+        batch
     }
 
     #[inline]
@@ -299,10 +366,11 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
                 };
                 let index = usize::from(difference.identifier()) & mask as usize;
                 let slot = &mut slots[index];
-                if !difference.is_success_of(slot.state, mask) {
+                let state = difference.without_head(mask);
+                if slot.state != state {
                     break Stop::Other(difference);
                 }
-                slot.state |= IDLE;
+                slot.state = state | IDLE;
                 let tag = mem::replace(&mut slot.tag, idle as u64);
                 idle = index;
                 completed(tag, Ok(()));

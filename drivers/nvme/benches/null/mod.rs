@@ -206,8 +206,15 @@ impl Registers for Bar {
 
     #[inline(always)]
     fn write<T: Word, A: Writable>(&self, register: Register<T, A>, value: T) {
+        assert!(register.offset() + T::BYTES <= self.0.bytes);
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-        self.0.store(register.offset(), value);
+        let at = self
+            .0
+            .start
+            .wrapping_byte_add(register.offset())
+            .cast::<T>();
+        // SAFETY: inside, as was just checked, and registers are aligned; the memory is leaked.
+        unsafe { at.write_volatile(value) };
     }
 }
 
