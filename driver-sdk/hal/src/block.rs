@@ -279,9 +279,15 @@ pub trait BlockDriverQueue {
     /// write for that and one for what was reaped meanwhile, none if nothing was submitted.
     fn kick(&mut self);
 
-    /// Gives back what has completed: calls `completed(tag, result)` for each request and returns
-    /// how many there were. Never waits.
-    fn reap(&mut self, completed: impl FnMut(u64, Result<(), DriverError>)) -> usize;
+    /// Gives back what has completed: tells `completed` of each request and returns how many there
+    /// were. Never waits.
+    fn reap_into(&mut self, completed: &mut impl Completed) -> usize;
+
+    /// The same with a closure: calls `completed(tag, result)` for each request.
+    #[inline(always)]
+    fn reap(&mut self, mut completed: impl FnMut(u64, Result<(), DriverError>)) -> usize {
+        self.reap_into(&mut completed)
+    }
 
     /// Sleeps until there may be something to reap, or the clock reaches `deadline`. It arms the
     /// interrupt and looks at the queue once more before it sleeps, so no completion is slept over.
@@ -301,4 +307,26 @@ pub trait BlockBatch {
     ///
     /// The same.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
+}
+
+/// Who gets requests back from a [`BlockDriverQueue`]. Success and failure come by two methods, so
+/// that one can be part of the driver's loop and the other be far from it.
+pub trait Completed {
+    /// The request with this tag is done.
+    fn done(&mut self, tag: u64);
+
+    /// The request with this tag has failed.
+    fn failed(&mut self, tag: u64, error: DriverError);
+}
+
+impl<F: FnMut(u64, Result<(), DriverError>)> Completed for F {
+    #[inline(always)]
+    fn done(&mut self, tag: u64) {
+        self(tag, Ok(()));
+    }
+
+    #[inline]
+    fn failed(&mut self, tag: u64, error: DriverError) {
+        self(tag, Err(error));
+    }
 }

@@ -8,7 +8,8 @@ use alloc::{boxed::Box, sync::Arc};
 use core::mem;
 
 use spillway_hal::block::{
-    BlockBatch, BlockCount, BlockDriverQueue, Lba, NamespaceId, Operation, Request, Segment,
+    BlockBatch, BlockCount, BlockDriverQueue, Completed, Lba, NamespaceId, Operation, Request,
+    Segment,
 };
 use spillway_hal::{Device, DriverError, Registers};
 
@@ -348,7 +349,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
     }
 
     #[inline]
-    fn reap(&mut self, mut completed: impl FnMut(u64, Result<(), DriverError>)) -> usize {
+    fn reap_into(&mut self, completed: &mut impl Completed) -> usize {
         let mut count = 0;
         loop {
             // Kept in registers, as the compiler must assume that the device writes anywhere.
@@ -373,7 +374,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
                 slot.state = state | IDLE;
                 let tag = mem::replace(&mut slot.tag, idle as u64);
                 idle = index;
-                completed(tag, Ok(()));
+                completed.done(tag);
             };
             self.idle = idle;
             let left = entries.len() + usize::from(matches!(stop, Stop::Empty));
@@ -383,7 +384,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
             self.ring.head = head;
             match stop {
                 Stop::Lap => self.ring.turn(),
-                Stop::Other(entry) if self.reap_other(entry, &mut count, &mut completed) => {}
+                Stop::Other(entry) if self.reap_other(entry, &mut count, completed) => {}
                 Stop::Other(_) | Stop::Empty => break,
             }
         }
@@ -392,7 +393,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
             self.look();
         }
         if !self.core.is_running(self.epoch) {
-            self.give_back(&mut count, &mut completed);
+            self.give_back(&mut count, completed);
         }
         self.done = self.done.wrapping_add(count);
         count as usize

@@ -5,7 +5,7 @@
 //! memory: after a violation the controller is halted first.
 
 use alloc::{boxed::Box, vec};
-use spillway_hal::block::BlockDriverQueue;
+use spillway_hal::block::{BlockDriverQueue, Completed};
 use spillway_hal::{Clock, Device, DriverError, DriverErrorKind, HalErrorKind, Interrupt};
 
 use crate::completion::Difference;
@@ -13,8 +13,6 @@ use crate::queue::{DONE, FLAGS, IDLE, NONE, OLD, PART, Queue};
 
 /// Ticks after which a command is late.
 const LATE: u16 = 8;
-
-type Completed<'a> = &'a mut dyn FnMut(u64, Result<(), DriverError>);
 
 /// Who is late? Commands are looked through once in a tick, an eighth of the time-out, and those
 /// that are new are marked. So the hot path neither reads a clock nor writes anything down; a
@@ -65,7 +63,7 @@ impl<D: Device> Queue<D> {
         &mut self,
         completion: Difference,
         count: &mut u32,
-        completed: Completed<'_>,
+        completed: &mut dyn Completed,
     ) -> bool {
         if !completion.is_inside(self.ring.mask) {
             let reason = "a completion of another queue, or with a head outside of it";
@@ -81,7 +79,7 @@ impl<D: Device> Queue<D> {
         if slot.state & PART != PART {
             self.release(index);
             *count += 1;
-            completed(slot.tag, status.result());
+            tell(completed, slot.tag, status.result());
             return true;
         }
         let first = self.groups[usize::from(index)].first;
@@ -100,7 +98,7 @@ impl<D: Device> Queue<D> {
         if group.left == 0 {
             self.release(first);
             *count += 1;
-            completed(slot.tag, group.status.result());
+            tell(completed, slot.tag, group.status.result());
         }
         true
     }
@@ -161,7 +159,7 @@ impl<D: Device> Queue<D> {
 
     /// Gives back all requests, if the device has let go of them.
     #[cold]
-    pub(crate) fn give_back(&mut self, count: &mut u32, completed: Completed<'_>) {
+    pub(crate) fn give_back(&mut self, count: &mut u32, completed: &mut dyn Completed) {
         if !self.core.is_quiet(self.epoch) {
             return;
         }
@@ -184,13 +182,11 @@ impl<D: Device> Queue<D> {
             }
             *count += 1;
             let timed_out = failure.kind == DriverErrorKind::TimedOut;
-            completed(
-                slot.tag,
-                Err(match timed_out && !is_late {
-                    true => ABORTED,
-                    false => failure,
-                }),
-            );
+            let error = match timed_out && !is_late {
+                true => ABORTED,
+                false => failure,
+            };
+            completed.failed(slot.tag, error);
         }
     }
 
@@ -216,6 +212,13 @@ impl<D: Device> Queue<D> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+fn tell(completed: &mut dyn Completed, tag: u64, result: Result<(), DriverError>) {
+    match result {
+        Ok(()) => completed.done(tag),
+        Err(error) => completed.failed(tag, error),
     }
 }
 
