@@ -123,7 +123,12 @@ fn warnings(new: &Document, old: &Document) -> Vec<String> {
     let all = "no figure can be compared";
     let timed = "timed figures cannot be compared";
     differ("The profile", &now.profile, &then.profile, all);
-    differ("The accelerator", &now.accelerator, &then.accelerator, timed);
+    differ(
+        "The accelerator",
+        &now.accelerator,
+        &then.accelerator,
+        timed,
+    );
     differ("The processor", &now.cpu, &then.cpu, timed);
     differ("QEMU", &now.qemu_version, &then.qemu_version, timed);
     let seed = |seed: Option<u64>| seed.map_or("none".into(), |seed| seed.to_string());
@@ -135,7 +140,10 @@ fn warnings(new: &Document, old: &Document) -> Vec<String> {
 impl Comparison<'_> {
     /// How many rows have this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        let with = self.changes.iter().filter(|change| change.verdict == verdict);
+        let with = self
+            .changes
+            .iter()
+            .filter(|change| change.verdict == verdict);
         with.count()
     }
 
@@ -147,7 +155,10 @@ impl Comparison<'_> {
         }
         text += &self.summary();
         text.push('\n');
-        let changed = self.changes.iter().filter(|change| change.verdict <= Verdict::Better);
+        let changed = self
+            .changes
+            .iter()
+            .filter(|change| change.verdict <= Verdict::Better);
         for change in changed {
             text += &format!("  {}\n", change.sentence());
         }
@@ -158,9 +169,8 @@ impl Comparison<'_> {
     pub fn summary(&self) -> String {
         let (worse, better) = (self.count(Verdict::Worse), self.count(Verdict::Better));
         let (undecided, same) = (self.count(Verdict::Undecided), self.count(Verdict::Same));
-        let mut text = format!(
-            "Against the earlier result: {worse} worse, {better} better, {same} the same"
-        );
+        let mut text =
+            format!("Against the earlier result: {worse} worse, {better} better, {same} the same");
         let more = [
             (undecided, "with too few repetitions to say"),
             (self.only_new.len(), "new"),

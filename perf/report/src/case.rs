@@ -156,7 +156,8 @@ impl<'a> Case<'a> {
     /// What was counted for one operation, or else taken from a counter in a timed run.
     pub fn per_operation(&self, quantity: Quantity) -> Option<f64> {
         let timed = || self.row(Method::Timed, What::PerOperation(quantity));
-        self.counted(quantity).or_else(|| timed().map(|row| row.value))
+        self.counted(quantity)
+            .or_else(|| timed().map(|row| row.value))
     }
 
     /// "read", "write" or "operation".
@@ -220,12 +221,17 @@ pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
     for key in sorted.keys() {
         let key: BTreeMap<&str, &str> = key.iter().copied().collect();
         for name in &names {
-            differ.entry(name).or_default().insert(key.get(name).copied().unwrap_or_default());
+            differ
+                .entry(name)
+                .or_default()
+                .insert(key.get(name).copied().unwrap_or_default());
         }
     }
     let title = |key: &[(&str, &str)]| {
         let telling = key.iter().filter(|(name, _)| differ[name].len() > 1);
-        let words: Vec<_> = telling.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
+        let words: Vec<_> = telling
+            .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
+            .collect();
         words.join(", ")
     };
     let mut groups: Vec<_> = sorted
@@ -246,8 +252,14 @@ impl<'a> Group<'a> {
     pub fn series(&self) -> Vec<(String, Vec<&Case<'a>>)> {
         let mut series: Vec<(String, Vec<&Case<'a>>)> = Vec::new();
         let ambiguous = |name: &str, case: &Case| {
-            let same = |other: &&Case| other.series() == case.series() && other.depth() == case.depth();
-            let values: BTreeSet<_> = self.cases.iter().filter(same).map(|other| other.label(name)).collect();
+            let same =
+                |other: &&Case| other.series() == case.series() && other.depth() == case.depth();
+            let values: BTreeSet<_> = self
+                .cases
+                .iter()
+                .filter(same)
+                .map(|other| other.label(name))
+                .collect();
             values.len() > 1
         };
         for case in &self.cases {
@@ -278,9 +290,15 @@ impl<'a> Group<'a> {
 /// The steps of an ablation in their order, each with its case.
 pub fn steps<'a>(cases: &[Case<'a>]) -> Vec<(&'a str, Case<'a>)> {
     let steps = cases.iter().filter(|case| !case.label("step").is_empty());
-    let mut steps: Vec<_> = steps.map(|case| (case.label("step"), case.clone())).collect();
+    let mut steps: Vec<_> = steps
+        .map(|case| (case.label("step"), case.clone()))
+        .collect();
     // By the number in front, so that 10 comes behind 9.
-    let number = |step: &str| step.split(' ').next().and_then(|word| word.parse::<u32>().ok());
+    let number = |step: &str| {
+        step.split(' ')
+            .next()
+            .and_then(|word| word.parse::<u32>().ok())
+    };
     steps.sort_by_key(|(step, _)| (number(step).unwrap_or(u32::MAX), *step));
     steps
 }

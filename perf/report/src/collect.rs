@@ -73,8 +73,14 @@ impl<'a> Collector<'a> {
     }
 
     fn sample(&mut self, id: u32, sample: &Sample) -> Result<()> {
-        ensure!(sample.operations > 0, "case {id} reports a region without operations");
-        ensure!(!sample.totals.is_empty(), "case {id} reports a region without totals");
+        ensure!(
+            sample.operations > 0,
+            "case {id} reports a region without operations"
+        );
+        ensure!(
+            !sample.totals.is_empty(),
+            "case {id} reports a region without totals"
+        );
         for (name, total) in &sample.totals {
             let quantity = Quantity::from_name(name).with_context(|| {
                 format!("case {id} reports `{name}`, which is no quantity of spillway-wire")
@@ -170,7 +176,10 @@ impl Log<'_, '_> {
             Kind::Histogram => {
                 let told: Latencies = serde_json::from_str(&record.text)?;
                 let name = self.case(told.case)?;
-                ensure!(self.method == Method::Timed, "a counted run has no latencies");
+                ensure!(
+                    self.method == Method::Timed,
+                    "a counted run has no latencies"
+                );
                 self.collector.latencies(told.case, &told)?;
                 return Ok(Some(name));
             }
@@ -201,8 +210,16 @@ impl Log<'_, '_> {
         let known = self.expected.contains(&id);
         ensure!(known, "this boot has no case {id}");
         self.figures += 1;
-        let (case, _) = self.collector.plan.case(id).context("the plan has no such case")?;
-        Ok(format!("{} at depth {}", case.level.name(), case.queue_depth))
+        let (case, _) = self
+            .collector
+            .plan
+            .case(id)
+            .context("the plan has no such case")?;
+        Ok(format!(
+            "{} at depth {}",
+            case.level.name(),
+            case.queue_depth
+        ))
     }
 
     /// Whether every program that began to report has said that it is done, and there is one.

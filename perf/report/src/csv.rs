@@ -7,7 +7,9 @@ use anyhow::Result;
 use crate::Document;
 
 /// The columns in front of the labels.
-const COLUMNS: [&str; 8] = ["name", "method", "unit", "better", "value", "min", "max", "samples"];
+const COLUMNS: [&str; 8] = [
+    "name", "method", "unit", "better", "value", "min", "max", "samples",
+];
 
 /// The rows of a document, with a column for each label. Samples are separated by spaces.
 pub fn render(document: &Document) -> Result<String> {

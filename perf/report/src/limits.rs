@@ -49,9 +49,12 @@ const CONDITIONS: [(&str, &str); 8] = [
 
 /// The bound of a row, if it has one.
 pub fn of(row: &Measurement) -> Option<&'static Limit> {
-    let holds = |(label, value): &(&str, &str)| row.label(label).is_none_or(|found| found == *value);
+    let holds =
+        |(label, value): &(&str, &str)| row.label(label).is_none_or(|found| found == *value);
     let applies = row.method == Method::Counted && CONDITIONS.iter().all(holds);
-    LIMITS.iter().find(|limit| applies && limit.name == row.name)
+    LIMITS
+        .iter()
+        .find(|limit| applies && limit.name == row.name)
 }
 
 /// A sentence for every row that is over its bound.
@@ -60,7 +63,10 @@ pub fn over(results: &[Measurement]) -> Vec<String> {
         let most = of(row)?.most;
         (row.value > most).then(|| {
             let (value, most) = (number(row.value), number(most));
-            format!("{} takes {value} {}, at most {most} are allowed", row.name, row.unit)
+            format!(
+                "{} takes {value} {}, at most {most} are allowed",
+                row.name, row.unit
+            )
         })
     };
     results.iter().filter_map(over).collect()

@@ -33,7 +33,8 @@ pub fn render(results: &[Measurement]) -> String {
     }
     for method in Method::ALL {
         let is_shown = |row: &&Measurement| {
-            let is_compared = What::of(row).is_some() && (!compared.is_empty() || !steps.is_empty());
+            let is_compared =
+                What::of(row).is_some() && (!compared.is_empty() || !steps.is_empty());
             row.method == method && !(is_compared && row.name.starts_with("levels/"))
         };
         let rows: Vec<_> = results.iter().filter(is_shown).collect();
@@ -68,13 +69,18 @@ fn new(head: &[&str], words: &[usize]) -> Table {
 
 fn text(table: &Table) -> String {
     let lines = table.lines();
-    let lines: Vec<_> = lines.map(|line| line.trim_end().to_string() + "\n").collect();
+    let lines: Vec<_> = lines
+        .map(|line| line.trim_end().to_string() + "\n")
+        .collect();
     lines.concat()
 }
 
 /// Costs and speeds of a group, one line a case.
 fn levels(group: &Group) -> String {
-    let head = ["level", "qd", "instr", "app", "driver", "kernel", "calls", "switches", "ops/s", "p50", "p99"];
+    let head = [
+        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switches", "ops/s", "p50",
+        "p99",
+    ];
     let mut table = new(&head, &[0]);
     for (name, cases) in group.series() {
         for case in cases {
@@ -126,7 +132,15 @@ fn ablation(steps: &[(&str, Case)]) -> String {
 
 /// Rows with their extremes and limits.
 fn plain(method: Method, rows: &[&Measurement]) -> String {
-    let head = [method.name(), "median", "min", "max", "unit", "limit", "aim"];
+    let head = [
+        method.name(),
+        "median",
+        "min",
+        "max",
+        "unit",
+        "limit",
+        "aim",
+    ];
     let mut table = new(&head, &[0, 4]);
     for row in rows {
         let limit = limits::of(row);
@@ -151,9 +165,11 @@ fn name(row: &Measurement, rows: &[&Measurement]) -> String {
     let same: Vec<_> = same.collect();
     let telling = row.labels.iter().filter(|(label, value)| {
         let differs = |other: &&&Measurement| other.label(label) != Some(value);
-        same.iter().any(|other| differs(&other))
+        same.iter().any(differs)
     });
-    let telling: Vec<_> = telling.map(|(label, value)| format!(" {label}={value}")).collect();
+    let telling: Vec<_> = telling
+        .map(|(label, value)| format!(" {label}={value}"))
+        .collect();
     format!("{}{}", row.name, telling.concat())
 }
 

@@ -28,14 +28,19 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
         .filter_map(|(name, cases)| Some((name, choose(cases)?)))
         .collect();
     let cost = |case: &Case| case.counted(Quantity::Instructions);
-    let least = chosen.iter().filter_map(|(_, case)| Some((*case, cost(case)?)));
+    let least = chosen
+        .iter()
+        .filter_map(|(_, case)| Some((*case, cost(case)?)));
     let least = least.min_by(|a, b| a.1.total_cmp(&b.1));
     chosen
         .iter()
         .map(|(name, case)| Reason {
             series: (*name).clone(),
             depth: case.depth(),
-            text: sentences(case, least.map(|(case, cost)| (case.series(), case.depth(), cost))),
+            text: sentences(
+                case,
+                least.map(|(case, cost)| (case.series(), case.depth(), cost)),
+            ),
         })
         .filter(|reason| !reason.text.is_empty())
         .collect()
@@ -48,7 +53,9 @@ fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
         .min_by(|a, b| a.1.total_cmp(&b.1));
     let fastest = || {
         let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
-        let cases = cases.iter().filter_map(|case| Some((case, throughput(case)?)));
+        let cases = cases
+            .iter()
+            .filter_map(|case| Some((case, throughput(case)?)));
         cases.max_by(|a, b| a.1.total_cmp(&b.1))
     };
     cheapest.or_else(fastest).map(|(case, _)| *case)
@@ -67,13 +74,20 @@ fn sentences(case: &Case, least: Option<(String, u32, f64)>) -> String {
 
 fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
     let cost = case.counted(Quantity::Instructions)?;
-    let mut text = format!("A {} costs {} instructions of work", case.operation(), number(cost));
+    let mut text = format!(
+        "A {} costs {} instructions of work",
+        case.operation(),
+        number(cost)
+    );
     if let Some((series, depth, least)) = least
         && (series != case.series() || depth != case.depth())
         && least > 0.0
         && cost > least
     {
-        text += &format!(", {} times as many as {series} at depth {depth}", short(cost / least));
+        text += &format!(
+            ", {} times as many as {series} at depth {depth}",
+            short(cost / least)
+        );
     }
     Some(text + ".")
 }
@@ -95,7 +109,11 @@ fn places(case: &Case) -> Option<String> {
     }
     let (most, cost) = known.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let share = 100.0 * cost / sum;
-    let none: Vec<_> = known.iter().filter(|(_, cost)| *cost == 0.0).map(|(place, _)| *place).collect();
+    let none: Vec<_> = known
+        .iter()
+        .filter(|(_, cost)| *cost == 0.0)
+        .map(|(place, _)| *place)
+        .collect();
     let rest = match none.len() {
         0 => String::new(),
         _ => format!(", and none in {}", none.join(" nor in ")),
