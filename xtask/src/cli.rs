@@ -6,6 +6,7 @@ use crate::parts::Part;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use spillway_abi::limits::MAX_CORES;
 use spillway_manifest::size;
+use spillway_plan::{Device, Level};
 
 /// Build, run, test and measure Spillway.
 #[derive(Parser)]
@@ -28,7 +29,7 @@ pub enum Command {
     /// Take each guard of the system out, and show that its test fails without it
     Guards(GuardsOptions),
     /// Measure in QEMU
-    Bench(BenchOptions),
+    Bench(Box<BenchOptions>),
     /// Check the formatting, and look for mistakes with clippy
     Lint(LintOptions),
     /// Boot in QEMU and stop at the first instruction, with gdb attached
@@ -99,34 +100,67 @@ pub struct GuardsOptions {
     pub machine: MachineOptions,
 }
 
-#[derive(Args)]
+#[derive(Args, Debug)]
 pub struct BenchOptions {
-    /// What is measured
-    #[arg(default_value = "kernel")]
-    pub plan: Plan,
+    /// What is measured: a name in perf/plans, or the path of a TOML file
+    #[arg(default_value = "quick")]
+    pub plan: String,
+    /// Measure only this level; can be given several times
+    #[arg(long, value_parser = parse_level)]
+    pub level: Vec<Level>,
+    /// Measure only this device; can be given several times
+    #[arg(long, value_parser = parse_device)]
+    pub device: Vec<Device>,
     #[command(flatten)]
     pub machine: MachineOptions,
     /// Boot this instead of the plan's own manifest
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
-    /// Cores of the machine in timed runs; counted ones have one
+    /// Cores of the machine in timed runs of a plan that does not say; counted ones have one
     #[arg(long, default_value_t = 1, value_parser = parse_cores)]
     pub cores: u32,
-    /// Boots of the timed run
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub repetitions: u32,
-    /// Write the results to this file, in the form that docs/results.md describes
+    /// Boots of each timed machine, instead of the plan's number
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repetitions: Option<u32>,
+    /// Compare with this earlier result, and say what has changed beyond the spread
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Run the plan of this earlier result again, with its seed and flags, and compare
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "collect"])]
+    pub repro: Option<PathBuf>,
+    /// Boot nothing, but read one boot of a real machine from this serial device, file or pipe
+    #[arg(long, value_name = "DEVICE")]
+    pub collect: Option<PathBuf>,
+    /// Write the results here, in the form of docs/results.md, not to target/bench
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the table for spreadsheets here
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write the page with plots here
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Plan {
-    /// System calls, switches, mappings, processes, boot
-    Kernel,
-    /// Reads from an NVMe by a program with the driver linked in; the medium is a null device
-    Nvme,
+impl BenchOptions {
+    /// Nothing but a machine.
+    pub fn of_machine(machine: &MachineOptions) -> Self {
+        Self {
+            plan: String::new(),
+            level: Vec::new(),
+            device: Vec::new(),
+            machine: machine.clone(),
+            manifest: None,
+            cores: 1,
+            repetitions: None,
+            baseline: None,
+            repro: None,
+            collect: None,
+            json: None,
+            csv: None,
+            html: None,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -137,7 +171,7 @@ pub struct LintOptions {
 }
 
 /// The flags that `run`, `test`, `bench` and `gdb` share.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Debug)]
 pub struct MachineOptions {
     #[command(flatten)]
     pub profile: ProfileOptions,
@@ -170,7 +204,7 @@ pub struct MachineOptions {
     pub timeout: Option<u64>,
 }
 
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone, Copy, Debug)]
 pub struct ProfileOptions {
     /// Build with optimisations (this is the default)
     #[arg(long)]
@@ -227,6 +261,20 @@ fn parse_cores(text: &str) -> Result<u32, String> {
         Ok(cores) if (1..=MAX_CORES as u32).contains(&cores) => Ok(cores),
         _ => Err(format!("a machine has 1 to {MAX_CORES} cores")),
     }
+}
+
+fn parse_level(text: &str) -> Result<Level, String> {
+    let names = || Level::ALL.iter().map(|level| level.name());
+    Level::from_name(text).ok_or_else(|| one_of(names()))
+}
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    let names = || Device::ALL.iter().map(|device| device.name());
+    Device::from_name(text).ok_or_else(|| one_of(names()))
+}
+
+fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    format!("write one of {}", names.collect::<Vec<_>>().join(", "))
 }
 
 fn parse_memory(text: &str) -> Result<u64, String> {

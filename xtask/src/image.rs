@@ -38,6 +38,7 @@ enum Place {
     Outside { build: Build, binary: String },
     Elf(PathBuf),
     File(PathBuf),
+    Bytes(Vec<u8>),
 }
 
 /// What a machine boots from.
@@ -113,6 +114,10 @@ impl Recipe {
                     entries.push((module.name.clone(), read(path)?));
                     continue;
                 }
+                Place::Bytes(bytes) => {
+                    entries.push((module.name.clone(), bytes.clone()));
+                    continue;
+                }
             };
             symbols.push((module.name.clone(), path));
         }
@@ -157,6 +162,29 @@ impl Recipe {
         for process in processes.filter(|process| process.program == program) {
             change(&mut process.arguments);
         }
+    }
+
+    /// Puts texts in the place of words in the arguments of all processes.
+    pub fn replace_in_arguments(&mut self, words: &[(&str, &str)]) {
+        for process in &mut self.source.manifest.processes {
+            for argument in &mut process.arguments {
+                for (word, text) in words {
+                    *argument = argument.replace(word, text);
+                }
+            }
+        }
+    }
+
+    /// Puts bytes in the place of a module's file, which need not exist then.
+    pub fn provide(&mut self, module: &str, bytes: Vec<u8>) -> Result<()> {
+        let found = self.modules.iter_mut().find(|other| other.name == module);
+        let found = found.with_context(|| {
+            format!(
+                "the manifest has no module `{module}`; add [[module]] with this name and a `file`"
+            )
+        })?;
+        found.place = Place::Bytes(bytes);
+        Ok(())
     }
 
     /// Has the image written beside the one that the manifest is named after.

@@ -56,11 +56,25 @@ impl Session {
         Ok(files)
     }
 
-    /// Prints what would be done.
-    pub fn describe(&self) {
+    /// The same, with the accelerator that another session chose, if there was one.
+    pub fn prepare_like(&mut self, chosen: Option<Accelerator>) -> Result<BootFiles> {
+        if let Some(accelerator) = chosen {
+            self.machine.accelerator = accelerator;
+            self.wish = None;
+        }
+        self.prepare()
+    }
+
+    /// Prints what would be built.
+    pub fn describe_builds(&self) {
         for build in self.recipe.builds() {
             println!("{}", build.shell_line());
         }
+    }
+
+    /// Prints what would be done.
+    pub fn describe(&self) {
+        self.describe_builds();
         println!("{}", self.machine.shell_line());
     }
 }

@@ -1,6 +1,6 @@
 //! What long steps show: a line that moves on a terminal, plain lines elsewhere.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{cell::Cell, io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -34,6 +34,62 @@ impl Step {
 }
 
 impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Several steps of which the number is known.
+pub struct Course {
+    bar: Option<ProgressBar>,
+    steps: usize,
+    begun: Cell<usize>,
+}
+
+impl Course {
+    /// Begins to show so many steps.
+    pub fn new(steps: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(steps as u64);
+            let template = "{spinner} {bar:20} {pos}/{len} {prefix} {wide_msg:.dim} {elapsed}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self {
+            bar,
+            steps,
+            begun: Cell::new(0),
+        }
+    }
+
+    /// Begins the next step, with a clause.
+    pub fn begin(&self, clause: String) {
+        let step = self.begun.get() + 1;
+        self.begun.set(step);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(step as u64 - 1);
+                bar.set_prefix(clause);
+                bar.set_message("");
+            }
+            None => eprintln!("[{step}/{}] {clause}", self.steps),
+        }
+    }
+
+    /// Says how far the step has come; only shown where lines can move.
+    pub fn update(&self, clause: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(clause.to_string());
+        }
+    }
+}
+
+impl Drop for Course {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -110,6 +110,7 @@ impl<E: EmulatedDevice> Device for Function<E> {
         let (address, memory) = pins.pin(bytes, D::DIRECTION, constraints)?;
         Ok(DmaBuffer::new(EmulatedDma {
             shared: self.core.shared.clone(),
+            ring: 1 << memory.len().ilog2(),
             memory,
             address,
         }))
@@ -239,6 +240,8 @@ impl<E: EmulatedDevice> Registers for EmulatedRegisters<E> {
 pub struct EmulatedDma {
     shared: Rc<Shared>,
     memory: Rc<Memory>,
+    /// Bytes of the ring.
+    ring: usize,
     address: u64,
 }
 
@@ -293,6 +296,17 @@ impl DmaMemory for EmulatedDma {
     #[inline]
     fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
         self.memory.store_words(offset, words);
+    }
+
+    fn set_ring(&mut self, bytes: usize) {
+        let fits = bytes.is_power_of_two() && (64..=self.len()).contains(&bytes);
+        assert!(fits, "no ring of {bytes} bytes in {} bytes", self.len());
+        self.ring = bytes;
+    }
+
+    #[inline]
+    fn ring(&self) -> usize {
+        self.ring
     }
 
     fn copy_to_slice(&self, offset: usize, bytes: &mut [u8]) {

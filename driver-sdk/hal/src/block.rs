@@ -250,6 +250,11 @@ pub trait BlockDriver {
 ///   harms nobody else.
 /// - It reaps until nothing is in flight, or resets the device, before it drops the queue.
 pub trait BlockDriverQueue {
+    /// What [`batch`](Self::batch) hands out.
+    type Batch<'a>: BlockBatch
+    where
+        Self: 'a;
+
     /// Requests that can be in flight.
     fn capacity(&self) -> usize;
 
@@ -264,13 +269,25 @@ pub trait BlockDriverQueue {
     /// namespace's limits; `Aborted` or `Gone` after the device was reset or lost.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
 
+    /// A way to place several requests, which is cheaper than one by one: what the queue has in
+    /// memory, the batch has in registers, until it is dropped. The device hears of them at the next
+    /// [`kick`](Self::kick), as always. A batch that is forgotten (`mem::forget`) leaves the queue
+    /// without room until the device is reset.
+    fn batch(&mut self) -> Self::Batch<'_>;
+
     /// Tells the device of everything that was submitted since the last call: at most one register
     /// write for that and one for what was reaped meanwhile, none if nothing was submitted.
     fn kick(&mut self);
 
-    /// Gives back what has completed: calls `completed(tag, result)` for each request and returns
-    /// how many there were. Never waits.
-    fn reap(&mut self, completed: impl FnMut(u64, Result<(), DriverError>)) -> usize;
+    /// Gives back what has completed: tells `completed` of each request and returns how many there
+    /// were. Never waits.
+    fn reap_into(&mut self, completed: &mut impl Completed) -> usize;
+
+    /// The same with a closure: calls `completed(tag, result)` for each request.
+    #[inline(always)]
+    fn reap(&mut self, mut completed: impl FnMut(u64, Result<(), DriverError>)) -> usize {
+        self.reap_into(&mut completed)
+    }
 
     /// Sleeps until there may be something to reap, or the clock reaches `deadline`. It arms the
     /// interrupt and looks at the queue once more before it sleeps, so no completion is slept over.
@@ -280,4 +297,36 @@ pub trait BlockDriverQueue {
     /// `TimedOut` at the deadline, `Unsupported` for a queue without an
     /// interrupt; those of the back end.
     fn wait(&mut self, deadline: u64) -> Result<(), DriverError>;
+}
+
+/// A queue in which requests are being placed, see [`BlockDriverQueue::batch`].
+pub trait BlockBatch {
+    /// The same as [`BlockDriverQueue::submit`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
+}
+
+/// Who gets requests back from a [`BlockDriverQueue`]. Success and failure come by two methods, so
+/// that one can be part of the driver's loop and the other be far from it.
+pub trait Completed {
+    /// The request with this tag is done.
+    fn done(&mut self, tag: u64);
+
+    /// The request with this tag has failed.
+    fn failed(&mut self, tag: u64, error: DriverError);
+}
+
+impl<F: FnMut(u64, Result<(), DriverError>)> Completed for F {
+    #[inline(always)]
+    fn done(&mut self, tag: u64) {
+        self(tag, Ok(()));
+    }
+
+    #[inline]
+    fn failed(&mut self, tag: u64, error: DriverError) {
+        self(tag, Err(error));
+    }
 }

@@ -1,6 +1,7 @@
 //! Memory that driver and device share.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use crate::{DmaDirection, DriverReads, DriverWrites, IoAddress, Word};
 
@@ -59,6 +60,43 @@ pub trait DmaMemory {
     /// Stores `N` words of 8 bytes at `offset`, a multiple of 8, in ascending order and in one check.
     fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]);
 
+    /// Makes the first `bytes` a ring, a power of two that is at least 64. At first it is the largest
+    /// power of two in the memory.
+    ///
+    /// # Panics
+    ///
+    /// For any other number, and for more than there are.
+    fn set_ring(&mut self, bytes: usize);
+
+    /// Bytes of the ring.
+    fn ring(&self) -> usize;
+
+    /// Stores an entry of `N` words of 8 bytes, at most 8 and a power of two, in a ring of such
+    /// entries, in ascending order. The index wraps around, so no entry is outside and there is
+    /// nothing to check. `None` leaves a word as it is.
+    #[inline]
+    fn store_entry<const N: usize>(&self, index: usize, words: [Option<u64>; N]) {
+        const { assert!(N.is_power_of_two() && N <= 8) };
+        let offset = index.wrapping_mul(8 * N) & (self.ring() - 1);
+        for (index, word) in words.into_iter().enumerate() {
+            if let Some(word) = word {
+                self.store(offset + 8 * index, word);
+            }
+        }
+    }
+
+    /// Loads the value at `offset` in each of these entries of `BYTES` bytes, one after another, as
+    /// [`load_acquire`](Self::load_acquire) does. All are checked at once and before, each is loaded
+    /// when it is asked for.
+    #[inline]
+    fn load_entries<T: Word, const BYTES: usize>(
+        &self,
+        entries: Range<usize>,
+        offset: usize,
+    ) -> impl ExactSizeIterator<Item = T> {
+        entries.map(move |entry| self.load_acquire(entry * BYTES + offset))
+    }
+
     /// Copies out `bytes.len()` bytes from `offset`, in any order and width.
     fn copy_to_slice(&self, offset: usize, bytes: &mut [u8]);
 
@@ -114,6 +152,11 @@ impl<M: DmaMemory, D: DmaDirection> DmaBuffer<M, D> {
         self.memory.io_address(offset)
     }
 
+    /// Makes the first `bytes` a ring, see [`DmaMemory::set_ring`].
+    pub fn set_ring(&mut self, bytes: usize) {
+        self.memory.set_ring(bytes);
+    }
+
     /// Sets all bytes to zero, whatever the direction: a ring before its first lap.
     pub fn clear(&self) {
         self.memory.fill(0, self.memory.len(), 0);
@@ -145,6 +188,17 @@ impl<M: DmaMemory, D: DriverReads> DmaBuffer<M, D> {
         self.memory.load_words(offset)
     }
 
+    /// Loads the value at `offset` in each of these entries of `BYTES` bytes, see
+    /// [`DmaMemory::load_entries`].
+    #[inline(always)]
+    pub fn load_entries<T: Word, const BYTES: usize>(
+        &self,
+        entries: Range<usize>,
+        offset: usize,
+    ) -> impl ExactSizeIterator<Item = T> {
+        self.memory.load_entries::<T, BYTES>(entries, offset)
+    }
+
     /// Copies out `bytes.len()` bytes from `offset`.
     #[inline]
     pub fn copy_to_slice(&self, offset: usize, bytes: &mut [u8]) {
@@ -170,6 +224,13 @@ impl<M: DmaMemory, D: DriverWrites> DmaBuffer<M, D> {
     #[inline]
     pub fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
         self.memory.store_words(offset, words);
+    }
+
+    /// Stores an entry of a ring, all words but those that are `None`, see
+    /// [`DmaMemory::store_entry`].
+    #[inline(always)]
+    pub fn store_entry<const N: usize>(&self, index: usize, words: [Option<u64>; N]) {
+        self.memory.store_entry(index, words);
     }
 
     /// Copies in `bytes` at `offset`.

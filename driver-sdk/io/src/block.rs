@@ -171,15 +171,18 @@ pub trait BlockQueue {
     ) -> Result<usize, Rejected> {
         let room = self.capacity() - self.in_flight();
         let mut count = 0;
-        let mut pushed = Ok(());
-        while pushed.is_ok() && count < room {
+        while count < room {
             let Some(request) = requests.next() else {
                 break;
             };
-            pushed = self.push(request).map(|_| count += 1);
+            if let Err(rejected) = self.push(request) {
+                self.kick();
+                return Err(rejected);
+            }
+            count += 1;
         }
         self.kick();
-        pushed.map(|()| count)
+        Ok(count)
     }
 
     /// Gives back what has completed: calls `completed` for each request and returns how many there

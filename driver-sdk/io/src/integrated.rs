@@ -24,18 +24,21 @@
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{
+    mem,
     ops::DerefMut,
     sync::atomic::{Ordering, fence},
 };
 
 use spillway_hal::{
-    Both, Clock, Device, DmaBuffer, DmaConstraints, DriverErrorKind,
-    block::{self, BlockDriver, BlockDriverQueue, BlockLimits, NamespaceId, Segment},
+    Both, Clock, Device, DmaBuffer, DmaConstraints, DriverError, DriverErrorKind,
+    block::{self, BlockDriver, BlockDriverQueue, BlockLimits, Completed, NamespaceId, Segment},
 };
 
 use crate::{
     BlockDevice, BlockQueue, Buffers, Cancel, Completion, Error, ErrorKind, Pool, PoolMemory,
-    QueueOptions, Rejected, Request, RequestId, Statistics, WaitMode, pool::IoSpace, slots::Slots,
+    QueueOptions, Rejected, Request, RequestId, Statistics, WaitMode,
+    pool::IoSpace,
+    slots::{Filled, Slots},
 };
 
 /// A namespace of a device whose driver `D` is linked into the application, on the back end `V`.
@@ -187,13 +190,18 @@ where
         Ok(IntegratedQueue {
             driver: Some(driver),
             slots: Slots::new(capacity),
-            namespace: self.namespace,
-            space: self.shared.space,
-            block_shift: self.limits.block_size.shift(),
+            target: Target {
+                namespace: self.namespace,
+                space: self.shared.space,
+                block_shift: self.limits.block_size.shift(),
+                block_mask: u64::from(self.limits.block_size.bytes()) - 1,
+                max_segments: self.limits.max_segments as usize,
+            },
             pushed: 0,
+            rung: 0,
+            given_back: 0,
             statistics: Statistics::default(),
             segments: Vec::with_capacity(self.limits.max_segments.min(MANY) as usize),
-            max_segments: self.limits.max_segments as usize,
             options,
             shared: self.shared.clone(),
         })
@@ -208,103 +216,193 @@ pub struct IntegratedQueue<D: BlockDriver, V: Device> {
     /// `None` only while the queue is dropped.
     driver: Option<D::Queue>,
     slots: Slots,
-    namespace: NamespaceId,
-    space: IoSpace,
-    block_shift: u32,
-    /// Requests since the last doorbell.
+    target: Target,
+    /// Requests that were accepted, those of them for which the doorbell was rung, and those that
+    /// were given back, counted without end.
     pushed: u32,
+    rung: u32,
+    given_back: u32,
     statistics: Statistics,
     /// Where the segments of a list of buffers are put together.
     segments: Vec<Segment>,
     // What follows is not touched on the path of a request.
-    max_segments: usize,
     options: QueueOptions,
     shared: Arc<Shared<D, V>>,
 }
 
-impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
-    #[inline]
-    fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
-        let (Some(id), Some(driver)) = (self.slots.next(), &mut self.driver) else {
-            return reject(request, FULL);
-        };
-        let one = match &request.buffers {
-            Buffers::One(buffer) => Some(buffer),
-            Buffers::Shared(shared) => Some(shared.buffer()),
-            _ => None,
-        };
-        let single;
-        let (segments, bytes) = if let Some(buffer) = one {
-            let Some(address) = buffer.address(self.space) else {
-                return reject(request, FOREIGN);
-            };
-            let bytes = buffer.length();
-            single = Segment { address, bytes };
-            (core::slice::from_ref(&single), u64::from(bytes))
-        } else {
-            match gather(
-                &mut self.segments,
-                &request.buffers,
-                self.space,
-                self.max_segments,
-            ) {
-                Ok(bytes) => (self.segments.as_slice(), bytes),
-                Err(error) => return reject(request, error),
-            }
-        };
-        let low_bits = (1 << self.block_shift) - 1;
-        if (request.offset.0 | bytes) & low_bits != 0 {
-            return reject(request, RAGGED);
+/// Turns what the driver gives back into completions.
+struct Taker<'a, F> {
+    slots: &'a mut Slots,
+    completed: &'a mut F,
+    /// Tags that lead nowhere.
+    strays: usize,
+}
+
+impl<F: FnMut(Completion)> Completed for Taker<'_, F> {
+    #[inline(always)]
+    fn done(&mut self, tag: u64) {
+        // What the device stored comes before what the application loads.
+        fence(Ordering::Acquire);
+        match self.slots.find(RequestId(tag)) {
+            Some(kept) => (self.completed)(kept.complete(Ok(()))),
+            None => self.strays += 1,
         }
-        let submitted = driver.submit(&block::Request {
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn failed(&mut self, tag: u64, error: DriverError) {
+        fence(Ordering::Acquire);
+        match self.slots.find(RequestId(tag)) {
+            Some(kept) => (self.completed)(kept.complete(Err(error.into()))),
+            None => self.strays += 1,
+        }
+    }
+}
+
+/// What has to be known to name a request to the driver.
+#[derive(Clone, Copy)]
+struct Target {
+    namespace: NamespaceId,
+    space: IoSpace,
+    block_shift: u32,
+    /// Bytes of a block, less one.
+    block_mask: u64,
+    /// Buffers of the longest request.
+    max_segments: usize,
+}
+
+impl Target {
+    /// Gives a request to the driver, and keeps it in a slot. Any other than that of one buffer
+    /// which the driver accepts comes back.
+    #[allow(clippy::result_large_err)]
+    #[inline(always)]
+    fn place(
+        self,
+        request: Request,
+        slots: &mut Slots,
+        driver: Option<&mut impl BlockDriverQueue>,
+    ) -> Result<RequestId, Request> {
+        let Request {
+            operation,
+            fua,
+            offset,
+            user_data,
+            trace,
+            buffers,
+        } = request;
+        let together = |buffers| Request {
+            operation,
+            fua,
+            offset,
+            user_data,
+            trace,
+            buffers,
+        };
+        let filled = slots.fill(buffers).map_err(together)?;
+        if let Buffers::One(buffer) = filled.buffers()
+            && let Some(address) = buffer.address(self.space)
+            && let bytes = buffer.length()
+            && offset.0 & self.block_mask == 0
+            && let Some(driver) = driver
+            && driver
+                .submit(&block::Request {
+                    operation,
+                    namespace: self.namespace,
+                    lba: block::Lba(offset.0 >> self.block_shift),
+                    blocks: block::BlockCount(u64::from(bytes) >> self.block_shift),
+                    segments: &[Segment { address, bytes }],
+                    flags: block::RequestFlags { fua },
+                    tag: filled.id().0,
+                })
+                .is_ok()
+        {
+            return Ok(filled.keep(user_data, trace));
+        }
+        Err(together(filled.empty()))
+    }
+
+    /// Gives a request of any kind to the driver, and says why not.
+    fn try_place(
+        self,
+        request: &Request,
+        filled: &Filled<'_>,
+        driver: &mut impl BlockDriverQueue,
+        segments: &mut Vec<Segment>,
+    ) -> Result<(), Error> {
+        let buffers = filled.buffers();
+        segments.clear();
+        if buffers.count() > self.max_segments {
+            return Err(CROWDED);
+        }
+        let mut total = 0;
+        for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
+            let address = buffer.address(self.space).ok_or(FOREIGN)?;
+            let bytes = buffer.length();
+            segments.push(Segment { address, bytes });
+            total += u64::from(bytes);
+        }
+        if (request.offset.0 | total) & self.block_mask != 0 {
+            return Err(RAGGED);
+        }
+        driver.submit(&block::Request {
             operation: request.operation,
             namespace: self.namespace,
             lba: block::Lba(request.offset.0 >> self.block_shift),
-            blocks: block::BlockCount(bytes >> self.block_shift),
+            blocks: block::BlockCount(total >> self.block_shift),
             segments,
             flags: block::RequestFlags { fua: request.fua },
-            tag: id.0,
-        });
-        if let Err(error) = submitted {
-            return reject(request, error.into());
+            tag: filled.id().0,
+        })?;
+        Ok(())
+    }
+}
+
+impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
+    #[inline(always)]
+    fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
+        let driver = self.driver.as_mut();
+        let placed = self.target.place(request, &mut self.slots, driver);
+        match placed {
+            Ok(id) => {
+                self.pushed = self.pushed.wrapping_add(1);
+                Ok(id)
+            }
+            Err(request) => self.push_other(request),
         }
-        self.slots.insert(id, request);
-        self.pushed += 1;
-        Ok(id)
     }
 
     #[inline]
     fn kick(&mut self) {
-        if self.pushed != 0
+        if self.pushed != self.rung
             && let Some(driver) = &mut self.driver
         {
             // What the application stored in its buffers comes before the doorbell.
             fence(Ordering::Release);
             driver.kick();
-            self.statistics.rung(self.pushed);
-            self.pushed = 0;
+            self.statistics.rung(self.pushed.wrapping_sub(self.rung));
+            self.rung = self.pushed;
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll(&mut self, mut completed: impl FnMut(Completion)) -> usize {
         self.kick();
         let Some(driver) = &mut self.driver else {
             return 0;
         };
-        let slots = &mut self.slots;
-        let mut strays = 0;
-        let reaped = driver.reap(|tag, result| {
-            // What the device stored comes before what the application loads.
-            fence(Ordering::Acquire);
-            match slots.remove(RequestId(tag), result.map_err(Error::from)) {
-                Some(completion) => completed(completion),
-                None => strays += 1,
-            }
-        });
+        let mut taker = Taker {
+            slots: &mut self.slots,
+            completed: &mut completed,
+            strays: 0,
+        };
+        let reaped = driver.reap_into(&mut taker);
+        let strays = taker.strays;
         self.statistics.strays += strays as u64;
-        self.statistics.polled(reaped - strays);
-        reaped - strays
+        let count = reaped - strays;
+        self.given_back = self.given_back.wrapping_add(count as u32);
+        self.statistics.polled(count);
+        count
     }
 
     fn wait(
@@ -352,7 +450,7 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.slots.in_flight()
+        self.pushed.wrapping_sub(self.given_back) as usize
     }
 
     fn now(&self) -> u64 {
@@ -365,6 +463,41 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
 }
 
 impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
+    /// Pushes a request of any kind, and says why not.
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::result_large_err)]
+    fn push_other(&mut self, mut request: Request) -> Result<RequestId, Rejected> {
+        let room = match &mut self.driver {
+            Some(driver) => self
+                .slots
+                .fill(mem::take(&mut request.buffers))
+                .map(|filled| (driver, filled)),
+            None => Err(Buffers::None),
+        };
+        let (driver, filled) = match room {
+            Ok(room) => room,
+            Err(buffers) => {
+                request.buffers = buffers;
+                let error = FULL;
+                return Err(Rejected { request, error });
+            }
+        };
+        match self
+            .target
+            .try_place(&request, &filled, driver, &mut self.segments)
+        {
+            Ok(()) => {
+                self.pushed = self.pushed.wrapping_add(1);
+                Ok(filled.keep(request.user_data, request.trace))
+            }
+            Err(error) => {
+                request.buffers = filled.empty();
+                Err(Rejected { request, error })
+            }
+        }
+    }
+
     /// Sleeps until there may be something to reap.
     fn sleep(&mut self, deadline: u64) -> Result<(), Error> {
         let Some(driver) = &mut self.driver else {
@@ -411,28 +544,6 @@ impl<D: BlockDriver, V: Device> Drop for IntegratedQueue<D, V> {
     }
 }
 
-/// Puts the segments of several buffers together; returns how many bytes they are.
-#[inline(never)]
-fn gather(
-    segments: &mut Vec<Segment>,
-    buffers: &Buffers,
-    space: IoSpace,
-    limit: usize,
-) -> Result<u64, Error> {
-    segments.clear();
-    if buffers.count() > limit {
-        return Err(CROWDED);
-    }
-    let mut total = 0;
-    for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
-        let address = buffer.address(space).ok_or(FOREIGN)?;
-        let bytes = buffer.length();
-        segments.push(Segment { address, bytes });
-        total += u64::from(bytes);
-    }
-    Ok(total)
-}
-
 const FULL: Error = Error::new(
     ErrorKind::QueueFull,
     "the queue has no room: take completions first",
@@ -453,10 +564,3 @@ const LATE: Error = Error::new(
     ErrorKind::TimedOut,
     "nothing completed before the deadline: the requests are still in flight",
 );
-
-#[cold]
-#[inline(never)]
-#[allow(clippy::result_large_err)]
-fn reject(request: Request, error: Error) -> Result<RequestId, Rejected> {
-    Err(Rejected { request, error })
-}

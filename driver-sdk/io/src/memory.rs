@@ -172,8 +172,8 @@ struct Waiting {
 
 impl BlockQueue for MemoryQueue {
     fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
-        let (id, offset) = match self.check(&request) {
-            Ok(accepted) => accepted,
+        let offset = match self.check(&request) {
+            Ok(offset) => offset,
             Err(error) => return Err(Rejected { request, error }),
         };
         let mut plan = self.shared.plan.lock();
@@ -183,14 +183,21 @@ impl BlockQueue for MemoryQueue {
             None => self.shared.releases.load(Ordering::Relaxed) + 1,
         };
         drop(plan);
+        let Request {
+            operation,
+            user_data,
+            trace,
+            ..
+        } = request;
+        let filled = self.slots.fill(request.buffers).ok();
+        let id = filled.expect("there was room").keep(user_data, trace);
         self.waiting.push(Waiting {
             id,
-            operation: request.operation,
+            operation,
             offset,
             fate,
             due,
         });
-        self.slots.insert(id, request);
         self.pushed += 1;
         Ok(id)
     }
@@ -206,10 +213,11 @@ impl BlockQueue for MemoryQueue {
         let mut count = 0;
         while let Some(next) = self.next_due() {
             let waiting = self.waiting.remove(next);
-            let Some(mut completion) = self.slots.remove(waiting.id, waiting.fate.result) else {
+            let Some(kept) = self.slots.find(waiting.id) else {
                 self.statistics.strays += 1;
                 continue;
             };
+            let mut completion = kept.complete(waiting.fate.result);
             self.perform(&waiting, &mut completion.buffers);
             count += 1;
             completed(completion);
@@ -266,7 +274,7 @@ impl BlockQueue for MemoryQueue {
     }
 
     fn in_flight(&self) -> usize {
-        self.slots.in_flight()
+        self.waiting.len()
     }
 
     fn now(&self) -> u64 {
@@ -284,19 +292,19 @@ impl MemoryQueue {
         self.shared.resets.load(Ordering::Relaxed) != self.resets
     }
 
-    /// What a device checks before it accepts a request; returns the request's name and its offset.
-    fn check(&self, request: &Request) -> Result<(RequestId, usize), Error> {
+    /// What a device checks before it accepts a request; returns the request's offset.
+    fn check(&self, request: &Request) -> Result<usize, Error> {
         if self.is_lost() {
             return Err(LOST);
         }
-        let full = "the queue has no room: take completions first";
-        let id = self.slots.next();
-        let id = id.ok_or(Error::new(ErrorKind::QueueFull, full))?;
+        if self.in_flight() == self.capacity() {
+            return Err(FULL);
+        }
         let limits = &self.shared.limits;
         let (offset, bytes) = (request.offset.0, request.buffers.bytes());
         let block = u64::from(limits.block_size.bytes());
         if request.operation == Operation::Flush {
-            return Ok((id, 0));
+            return Ok(0);
         }
         if bytes == 0 || !(offset | bytes).is_multiple_of(block) {
             return Err(invalid(
@@ -328,7 +336,7 @@ impl MemoryQueue {
                 ));
             }
         }
-        Ok((id, offset as usize))
+        Ok(offset as usize)
     }
 
     /// Which of the waiting requests completes next, if one is due.
@@ -403,6 +411,10 @@ impl MemoryQueue {
     }
 }
 
+const FULL: Error = Error::new(
+    ErrorKind::QueueFull,
+    "the queue has no room: take completions first",
+);
 const LOST: Error = Error::new(ErrorKind::Lost, "the device was reset: open another queue");
 
 #[cold]

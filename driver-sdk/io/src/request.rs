@@ -26,11 +26,11 @@ pub enum Buffers {
 impl Buffers {
     /// The one buffer that this is; `None`, and the memory goes back to its pool, if it is anything
     /// else.
-    #[inline]
+    #[inline(always)]
     pub fn into_buffer(self) -> Option<Buffer> {
         match self {
             Self::One(buffer) => Some(buffer),
-            _ => None,
+            other => give_back(other),
         }
     }
 
@@ -74,6 +74,13 @@ impl Buffers {
             Self::SharedList(buffers) => buffers.get(index).map(SharedBuffer::buffer),
         }
     }
+}
+
+/// Apart, so that a buffer that is one is not put into memory for this.
+#[cold]
+#[inline(never)]
+fn give_back(_: Buffers) -> Option<Buffer> {
+    None
 }
 
 impl From<Buffer> for Buffers {

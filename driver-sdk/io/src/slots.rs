@@ -1,25 +1,29 @@
 //! What is in flight on a queue, by slot.
 //!
 //! The table has its final size from the start, so no request allocates. A slot fills one cache
-//! line. The name of a request is the index of its slot and how often that has been used, so a
-//! completion that comes twice, or for a request that never was, finds nothing.
+//! line, and idle ones are a list, the last used first. The name of a request is the index of its
+//! slot and how often that has been used, so a completion that comes twice, or for a request that
+//! never was, finds nothing.
 
 use alloc::boxed::Box;
 use core::mem;
 
-use crate::{Buffers, Completion, Error, Request, RequestId, TraceId};
+use crate::{Buffers, Completion, Error, RequestId, TraceId};
 
-/// Added to a name for its next use.
+/// Added to a name for its next use: the index is in the lower half.
 const USE: u64 = 1 << 32;
+/// Set in the name that an idle slot has. No index is so large.
+const IDLE: u64 = 1 << 31;
 
 /// A place for one request, while the other side has it.
 #[derive(Debug)]
 struct Slot {
+    /// `None` in an idle slot.
     buffers: Buffers,
+    /// The request's; in an idle slot the index of the next one.
     user_data: u64,
     trace: TraceId,
-    /// The name of the request that is here. In an idle slot: that of the next one, inverted. No
-    /// name leads here and is equal to that, because the lower half of a name is the slot's index.
+    /// The name of the request that is here; in an idle slot that of the last one, and [`IDLE`].
     id: u64,
 }
 
@@ -29,24 +33,36 @@ const _: () = assert!(size_of::<Slot>() == 64);
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Box<[Slot]>,
-    /// Indices of idle slots, as a stack of `idle` entries.
-    stack: Box<[u32]>,
-    idle: usize,
+    /// The first idle slot; past the end if there is none.
+    idle: u64,
+}
+
+/// An idle slot that has the memory of a request already, so that it is moved only once.
+pub(crate) struct Filled<'a> {
+    slot: &'a mut Slot,
+    idle: &'a mut u64,
+    id: u64,
+}
+
+/// A slot in use.
+pub(crate) struct Kept<'a> {
+    slot: &'a mut Slot,
+    idle: &'a mut u64,
+    id: RequestId,
 }
 
 impl Slots {
-    /// Room for `capacity` requests.
+    /// Room for `capacity` requests, less than 2^31.
     pub(crate) fn new(capacity: u32) -> Self {
         let slot = |index| Slot {
             buffers: Buffers::None,
-            user_data: 0,
+            user_data: u64::from(index) + 1,
             trace: TraceId(0),
-            id: !u64::from(index),
+            id: u64::from(index) | IDLE,
         };
         Self {
-            slots: (0..capacity).map(slot).collect(),
-            stack: (0..capacity).rev().collect(),
-            idle: capacity as usize,
+            slots: (0..capacity.min(IDLE as u32)).map(slot).collect(),
+            idle: 0,
         }
     }
 
@@ -54,56 +70,78 @@ impl Slots {
         self.slots.len()
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.idle
-    }
-
-    /// The name that the next request will have, or `None` if there is no room.
-    #[inline]
-    pub(crate) fn next(&self) -> Option<RequestId> {
-        let index = *self.stack.get(self.idle.wrapping_sub(1))?;
-        Some(RequestId(!self.slots.get(index as usize)?.id))
-    }
-
-    /// Keeps a request under the name that [`next`](Self::next) gave.
-    #[inline]
-    pub(crate) fn insert(&mut self, id: RequestId, request: Request) {
-        if let Some(slot) = self.slots.get_mut(id.0 as u32 as usize) {
-            self.idle -= 1;
-            slot.id = id.0;
-            slot.user_data = request.user_data;
-            slot.trace = request.trace;
-            slot.buffers = request.buffers;
-        }
-    }
-
-    /// Takes the request of this name out, as a completion; `None` if there is none.
-    #[inline]
-    pub(crate) fn remove(
-        &mut self,
-        id: RequestId,
-        result: Result<(), Error>,
-    ) -> Option<Completion> {
-        let slot = self.slots.get_mut(id.0 as u32 as usize)?;
-        if slot.id != id.0 {
-            return None;
-        }
-        slot.id = !id.0.wrapping_add(USE);
-        *self.stack.get_mut(self.idle)? = id.0 as u32;
-        self.idle += 1;
-        Some(Completion {
-            id,
-            user_data: slot.user_data,
-            trace: slot.trace,
-            result,
-            buffers: mem::take(&mut slot.buffers),
+    /// Puts the memory of the next request where it goes; it comes back if there is no room.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, buffers: Buffers) -> Result<Filled<'_>, Buffers> {
+        let Some(slot) = self.slots.get_mut(self.idle as usize) else {
+            return Err(buffers);
+        };
+        // There was nothing, so there is nothing to drop.
+        mem::forget(mem::replace(&mut slot.buffers, buffers));
+        Ok(Filled {
+            id: slot.id.wrapping_add(USE - IDLE),
+            slot,
+            idle: &mut self.idle,
         })
+    }
+
+    /// The request of this name, to be taken out; `None` if there is none.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, id: RequestId) -> Option<Kept<'_>> {
+        let slot = self.slots.get_mut(id.0 as u32 as usize)?;
+        let idle = &mut self.idle;
+        (slot.id == id.0).then_some(Kept { slot, idle, id })
     }
 
     /// Whether there is a request of this name.
     pub(crate) fn contains(&self, id: RequestId) -> bool {
         let slot = self.slots.get(id.0 as u32 as usize);
         slot.is_some_and(|slot| slot.id == id.0)
+    }
+}
+
+impl Filled<'_> {
+    /// The name that the request will have.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> RequestId {
+        RequestId(self.id)
+    }
+
+    /// The request's memory.
+    #[inline(always)]
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.slot.buffers
+    }
+
+    /// Keeps the request: the other side has it.
+    #[inline(always)]
+    pub(crate) fn keep(self, user_data: u64, trace: TraceId) -> RequestId {
+        *self.idle = mem::replace(&mut self.slot.user_data, user_data);
+        self.slot.id = self.id;
+        self.slot.trace = trace;
+        RequestId(self.id)
+    }
+
+    /// Gives the memory back, and leaves the slot idle.
+    pub(crate) fn empty(self) -> Buffers {
+        mem::take(&mut self.slot.buffers)
+    }
+}
+
+impl Kept<'_> {
+    /// Takes the request out, as a completion.
+    #[inline(always)]
+    pub(crate) fn complete(self, result: Result<(), Error>) -> Completion {
+        let Self { slot, idle, id } = self;
+        slot.id = id.0 | IDLE;
+        let next = mem::replace(idle, u64::from(id.0 as u32));
+        Completion {
+            id,
+            user_data: mem::replace(&mut slot.user_data, next),
+            trace: slot.trace,
+            result,
+            buffers: mem::take(&mut slot.buffers),
+        }
     }
 }
 
@@ -126,43 +164,54 @@ mod tests {
             for (number, (insert, which)) in steps.into_iter().enumerate() {
                 let number = number as u64;
                 if insert {
-                    let Some(id) = slots.next() else {
+                    let Ok(filled) = slots.fill(Buffers::None) else {
                         prop_assert_eq!(held.len(), capacity as usize);
                         continue;
                     };
-                    slots.insert(id, Request::flush().with_user_data(number));
+                    if number % 3 == 0 {
+                        filled.empty();
+                        continue;
+                    }
+                    let name = filled.id();
+                    let id = filled.keep(number, TraceId(0));
+                    prop_assert_eq!(name, id);
                     prop_assert!(seen.insert(id.0));
                     held.push((id, number));
                 } else if !held.is_empty() {
                     let (id, number) = held.swap_remove(which.index(held.len()));
                     prop_assert!(slots.contains(id));
-                    let completion = slots.remove(id, Ok(())).unwrap();
+                    let completion = slots.find(id).unwrap().complete(Ok(()));
                     prop_assert_eq!(completion.user_data, number);
-                    prop_assert!(slots.remove(id, Ok(())).is_none());
+                    prop_assert!(slots.find(id).is_none());
                 }
-                prop_assert_eq!(slots.in_flight(), held.len());
+                prop_assert_eq!(slots.fill(Buffers::None).is_ok(), held.len() < capacity as usize);
             }
         }
+    }
+
+    fn keep(slots: &mut Slots) -> RequestId {
+        let filled = slots.fill(Buffers::None).ok().unwrap();
+        filled.keep(0, TraceId(0))
     }
 
     #[test]
     fn names_wrap_around() {
         let mut slots = Slots::new(1);
-        slots.slots[0].id = !(u64::from(u32::MAX) << 32);
-        let id = slots.next().unwrap();
-        slots.insert(id, Request::flush());
+        slots.slots[0].id = u64::from(u32::MAX) << 32 | IDLE;
+        let id = keep(&mut slots);
+        assert_eq!(id, RequestId(0));
         assert!(slots.contains(id));
-        assert!(slots.remove(id, Ok(())).is_some());
-        assert_eq!(slots.next(), Some(RequestId(0)));
+        let _ = slots.find(id).unwrap().complete(Ok(()));
+        assert!(!slots.contains(id));
     }
 
     #[test]
     fn unknown_names_find_nothing() {
         let mut slots = Slots::new(2);
-        let id = slots.next().unwrap();
-        slots.insert(id, Request::flush());
-        for name in [1, 2, USE, USE + 1, !0, !1, 1 << 63] {
-            assert!(slots.remove(RequestId(name), Ok(())).is_none(), "{name:#x}");
+        let id = keep(&mut slots);
+        for name in [0, 1, 2, USE + 1, IDLE, USE | IDLE, 1 | IDLE, !0, 1 << 63] {
+            assert!(slots.find(RequestId(name)).is_none(), "{name:#x}");
         }
+        let _ = slots.find(id).unwrap().complete(Ok(()));
     }
 }

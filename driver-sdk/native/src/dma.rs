@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 use core::{
+    marker::PhantomData,
+    ops::Range,
     ptr::NonNull,
     sync::atomic::{Ordering, fence},
 };
@@ -15,6 +17,8 @@ pub struct DmaMemory {
     start: NonNull<u8>,
     /// At least a page.
     length: usize,
+    /// Bytes of the ring, less one: a power of two from 64 up to the length, less one.
+    ring_mask: usize,
     address: u64,
     // In this order the fields are dropped: the device loses the memory before the process does.
     _pin: Pin,
@@ -50,6 +54,7 @@ impl DmaMemory {
         Some(Self {
             start,
             length,
+            ring_mask: (1 << length.ilog2()) - 1,
             address,
             _pin: pin,
             _mapping: mapping,
@@ -87,6 +92,41 @@ impl DmaMemory {
 fn outside(offset: usize, bytes: usize, length: usize) -> ! {
     panic!("{bytes} bytes at {offset:#x}: unaligned, or not inside the {length:#x} bytes");
 }
+
+/// The values at one place in each of several entries, see [`DmaMemory::load_entries`].
+///
+/// [`DmaMemory::load_entries`]: spillway_hal::DmaMemory::load_entries
+struct Entries<'a, T, const BYTES: usize> {
+    /// The next value, and where the one after the last would be.
+    next: *const T,
+    end: *const T,
+    memory: PhantomData<&'a DmaMemory>,
+}
+
+impl<T: Word, const BYTES: usize> Iterator for Entries<'_, T, BYTES> {
+    type Item = T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T> {
+        if self.next == self.end {
+            return None;
+        }
+        // SAFETY: before the end, so it is one of the values that were checked, and aligned; the
+        // mapping lives as long as the memory that is borrowed.
+        let value = unsafe { self.next.read_volatile() };
+        fence(Ordering::Acquire);
+        self.next = self.next.wrapping_byte_add(BYTES);
+        Some(value)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.end.addr() - self.next.addr()) / BYTES;
+        (left, Some(left))
+    }
+}
+
+impl<T: Word, const BYTES: usize> ExactSizeIterator for Entries<'_, T, BYTES> {}
 
 /// How many bytes there are before the first multiple of 8, and how many words after that.
 fn parts(start: *mut u8, length: usize) -> (usize, usize) {
@@ -149,6 +189,53 @@ impl spillway_hal::DmaMemory for DmaMemory {
         for (index, word) in words.into_iter().enumerate() {
             // SAFETY: all `N` words are inside the mapping and aligned; nobody has a reference.
             unsafe { start.add(index).write_volatile(word) };
+        }
+    }
+
+    fn set_ring(&mut self, bytes: usize) {
+        let fits = bytes.is_power_of_two() && (64..=self.length).contains(&bytes);
+        assert!(fits, "no ring of {bytes} bytes in {} bytes", self.length);
+        self.ring_mask = bytes - 1;
+    }
+
+    #[inline]
+    fn ring(&self) -> usize {
+        self.ring_mask + 1
+    }
+
+    #[inline(always)]
+    fn store_entry<const N: usize>(&self, index: usize, words: [Option<u64>; N]) {
+        const { assert!(N.is_power_of_two() && N <= 8) };
+        let offset = index.wrapping_mul(8 * N) & self.ring_mask;
+        // SAFETY: the ring is inside the mapping. Its length and that of an entry are powers of two
+        // and the entry's is not the larger one, so an entry that begins in the ring ends there.
+        let entry = unsafe { self.start.as_ptr().add(offset).cast::<u64>() };
+        for (index, word) in words.into_iter().enumerate() {
+            if let Some(word) = word {
+                // SAFETY: one of the entry's `N` words, aligned, as the memory begins with a page;
+                // nobody has a reference to it.
+                unsafe { entry.add(index).write_volatile(word) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load_entries<T: Word, const BYTES: usize>(
+        &self,
+        entries: Range<usize>,
+        offset: usize,
+    ) -> impl ExactSizeIterator<Item = T> {
+        const { assert!(BYTES != 0 && BYTES.is_multiple_of(T::BYTES)) };
+        let is_ordered = entries.start <= entries.end && entries.end <= self.length / BYTES;
+        if !is_ordered || offset > BYTES - T::BYTES || !offset.is_multiple_of(T::BYTES) {
+            outside(entries.end, BYTES, self.length);
+        }
+        let first = self.start.as_ptr().cast_const().wrapping_add(offset);
+        // Every value from the first one up to the end is inside the mapping, and aligned.
+        Entries::<T, BYTES> {
+            next: first.wrapping_add(entries.start * BYTES).cast(),
+            end: first.wrapping_add(entries.end * BYTES).cast(),
+            memory: PhantomData,
         }
     }
 

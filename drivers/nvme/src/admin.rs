@@ -10,7 +10,6 @@ use crate::queue::Ring;
 use crate::recover::ABORTED;
 use crate::ring::{ADMIN_ENTRIES, Memory};
 use crate::shared::{CONSTRAINTS, Core, Epoch};
-use crate::status::StatusField;
 
 /// The admin queue pair of a controller that was started, and a page for what it returns.
 pub(crate) struct Admin<D: Device> {
@@ -72,10 +71,10 @@ impl<D: Device> Admin<D> {
             })
             .unwrap_or(Err(TIMED_OUT));
         let checked = entry.and_then(|entry| {
-            if (entry >> 32) as u16 == self.identifier && self.ring.owns(entry) {
-                Ok(StatusField::from_entry(entry))
+            if entry.identifier() == self.identifier && entry.is_inside(self.ring.mask) {
+                Ok(entry.status())
             } else {
-                Err(PROTOCOL.with_status(entry))
+                Err(PROTOCOL.with_status(entry.raw()))
             }
         });
         match checked {

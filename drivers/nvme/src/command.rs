@@ -4,7 +4,8 @@
 use spillway_hal::IoAddress;
 
 /// A submission queue entry. Word 0 is command dword 0 and the namespace, words 3 and 4 are PRP
-/// entries 1 and 2, words 5 to 7 are command dwords 10 to 15.
+/// entries 1 and 2, words 5 to 7 are command dwords 10 to 15. Words 1, 2 and 7 are zero in every
+/// command that the driver knows.
 pub(crate) type Entry = [u64; 8];
 
 /// Bytes of a submission queue entry.
@@ -42,10 +43,11 @@ const INTERRUPTS: u64 = 2;
 const FUA: u32 = 30;
 
 /// Word 0: opcode in bits 07:00 of dword 0, PRPs (PSDT, bits 15:14 = 00b), the command identifier
-/// in bits 31:16, where `identity` has it with nothing below; the namespace in dword 1.
+/// in bits 31:16; the namespace in dword 1. The identifier comes as a slot has it, in the upper 16
+/// bits with nothing below.
 #[inline(always)]
-fn word0(opcode: u8, identity: u32, namespace: u32) -> u64 {
-    u64::from(opcode) | u64::from(identity) | u64::from(namespace) << 32
+fn word0(opcode: u8, identity: u64, namespace: u32) -> u64 {
+    u64::from(opcode) | identity >> 32 | u64::from(namespace) << 32
 }
 
 /// Read or write: the starting LBA in dwords 10 and 11, the zero-based count in bits 15:00 of
@@ -53,7 +55,7 @@ fn word0(opcode: u8, identity: u32, namespace: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn transfer(
     opcode: u8,
-    identity: u32,
+    identity: u64,
     namespace: u32,
     (prp1, prp2): (u64, u64),
     lba: u64,
@@ -66,7 +68,7 @@ pub(crate) fn transfer(
 }
 
 /// Flush (Base 2.0, 7.1).
-pub(crate) fn flush(identity: u32, namespace: u32) -> Entry {
+pub(crate) fn flush(identity: u64, namespace: u32) -> Entry {
     [
         word0(opcode::FLUSH, identity, namespace),
         0,
@@ -164,7 +166,7 @@ impl AdminCommand {
 
     /// The entry.
     pub(crate) fn entry(self, identifier: u16) -> Entry {
-        let word0 = word0(self.opcode, u32::from(identifier) << 16, self.namespace);
+        let word0 = word0(self.opcode, u64::from(identifier) << 48, self.namespace);
         [word0, 0, 0, self.prp1, 0, self.word5, 0, 0]
     }
 }
@@ -177,7 +179,7 @@ mod tests {
     fn fields_are_where_the_specification_has_them() {
         let entry = transfer(
             opcode::READ,
-            0xabcd_0000,
+            0xabcd << 48,
             7,
             (1, 2),
             0x1_0000_0005,

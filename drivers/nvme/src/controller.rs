@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::command::AdminCommand;
 use crate::identify::{ControllerInfo, Namespace, active_namespaces, cns};
 use crate::limits::Limits;
-use crate::queue::{DONE, IDLE, NONE, Queue, Ring, Slot};
+use crate::queue::{DONE, IDLE, NONE, Queue, Ring, Slot, Usual};
 use crate::recover::{ABORTED, Watch};
 use crate::ring::Memory;
 use crate::shared::Core;
@@ -165,19 +165,20 @@ impl<D: Device> Nvme<D> {
             ring: Ring::new(&self.core, number, entries, memory),
             slots: idle_slots(depth, slots, entries),
             idle: 0,
-            tick: 0,
             done: 0,
+            usual: Usual::NONE,
             namespace,
             epoch: admin.epoch(),
             core: self.core.clone(),
-            watch: Watch::new(now, self.options.command_timeout),
+            watch: Watch::new(now, self.options.command_timeout, slots),
             groups: (0..slots)
                 .map(|_| Group {
                     left: 0,
                     status: StatusField(0),
+                    first: 0,
                 })
                 .collect(),
-            spare: if slots > depth { depth } else { NONE },
+            spare: if slots > depth { depth.into() } else { NONE },
             extra: 0,
             depth,
             usable: slots,
@@ -384,10 +385,8 @@ fn idle_slots(depth: u16, usable: u16, entries: u32) -> Box<[Slot]> {
         let is_last = next == u32::from(depth) || next >= u32::from(usable);
         let state = if index < usable.into() { IDLE } else { DONE };
         Slot {
-            tag: 0,
-            identity: index << 16 | state,
-            link: if is_last { NONE } else { next as u16 },
-            tick: 0,
+            state: u64::from(index) << 48 | state,
+            tag: if is_last { NONE as u64 } else { next.into() },
         }
     };
     (0..entries).map(slot).collect()

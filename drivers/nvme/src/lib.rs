@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod admin;
 mod command;
+mod completion;
 mod controller;
 mod identify;
 mod limits;
@@ -55,5 +56,5 @@ mod status;
 
 pub use controller::{MAX_DEPTH, MAX_NAMESPACES, MAX_QUEUES, Nvme, Options};
 pub use identify::{ControllerInfo, Namespace};
-pub use queue::Queue;
+pub use queue::{Batch, Queue};
 pub use status::StatusField;

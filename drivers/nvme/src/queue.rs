@@ -1,16 +1,20 @@
 //! The hot path: a command is built, published and rung for; completions are reaped by phase.
 //!
 //! A queue pair is owned by who uses it. What the device can rewrite is read once, into a register,
-//! and compared with what the driver itself wrote down: the command that is in the slot, the ring's
-//! phase, the range of the submission queue's head. Whatever does not fit, and whatever is not a
-//! short read or write, leaves for [`crate::split`] or [`crate::recover`].
+//! and compared with what the driver itself wrote down. Whatever does not fit, and whatever is not a
+//! short read or write like the last ones, leaves for [`crate::split`] or [`crate::recover`].
 
 use alloc::{boxed::Box, sync::Arc};
+use core::mem;
 
-use spillway_hal::block::{BlockDriverQueue, Operation, Request, Segment};
+use spillway_hal::block::{
+    BlockBatch, BlockCount, BlockDriverQueue, Completed, Lba, NamespaceId, Operation, Request,
+    Segment,
+};
 use spillway_hal::{Device, DriverError, Registers};
 
-use crate::command::{COMPLETION_BYTES, Entry, SUBMISSION_BYTES, opcode, transfer};
+use crate::command::{COMPLETION_BYTES, Entry, opcode, transfer};
+use crate::completion::{Difference, Expected};
 use crate::identify::Namespace;
 use crate::recover::Watch;
 use crate::registers::{Doorbell, doorbells};
@@ -19,29 +23,29 @@ use crate::shared::{Core, Epoch};
 use crate::split::Group;
 
 /// The end of a list of slots.
-pub(crate) const NONE: u16 = u16::MAX;
+pub(crate) const NONE: usize = usize::MAX;
 
-/// In the low half of [`Slot::identity`]: no command is in flight.
-pub(crate) const IDLE: u32 = 1;
+/// In the lower bits of [`Slot::state`]: no command is in flight.
+pub(crate) const IDLE: u64 = 1;
 /// In flight as a part of a request that takes several commands.
-pub(crate) const PART: u32 = 1 | 2;
+pub(crate) const PART: u64 = 1 | 2;
+/// In flight since an earlier tick of the watch, with or without [`PART`].
+pub(crate) const OLD: u64 = 1 | 4;
 /// Completed, but the request that the slot stands for has further parts in flight.
-pub(crate) const DONE: u32 = 1 | 4;
+pub(crate) const DONE: u64 = 1 | 8;
+/// The bits that these constants are in.
+pub(crate) const FLAGS: u64 = 0xffff;
 
 /// One command, as the driver remembers it.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
-    /// The tag of the request.
+    /// The command's identifier in the upper 16 bits. Its low bits are the slot's index, the rest
+    /// counts the uses of the slot, so that a completion that comes twice is found out even when the
+    /// slot is in use again. Below it zeroes for a whole request in flight, else the constants above.
+    /// All of them are odd, and no completion is, so that only the former ever equals one.
+    pub(crate) state: u64,
+    /// In flight: the tag of the request. Idle: the next idle slot.
     pub(crate) tag: u64,
-    /// The command's identifier in the upper half. Its low bits are the slot's index, the rest counts
-    /// the uses of the slot, so that a completion that comes twice is found out even when the slot
-    /// is in use again. In the lower half zero for a whole request in flight, else one of the
-    /// constants above. All of them are odd, and where bit 0 is, a completion has its phase.
-    pub(crate) identity: u32,
-    /// Idle: the next idle slot. A part: the slot that stands for the request.
-    pub(crate) link: u16,
-    /// In flight: when it was submitted, in ticks of the watch.
-    pub(crate) tick: u16,
 }
 
 /// The two rings of a queue pair, from the driver's side.
@@ -52,63 +56,18 @@ pub(crate) struct Ring<D: Device> {
     head_doorbell: Doorbell,
     /// Entries of either ring, a power of two, less one.
     pub(crate) mask: u32,
-    /// What makes the identity of an idle slot that of its next command. The ring is longer than
+    /// What makes the state of an idle slot that of its next command. The ring is longer than
     /// there are slots, so the identifier FFFFh, which the specification reserves (3.3.3.1), never
     /// comes up.
-    pub(crate) next_use: u32,
+    pub(crate) next_use: u64,
     /// Commands placed, and commands that the device was told of, counted without end.
     pub(crate) placed: u32,
     rung: u32,
-    pub(crate) cursor: Cursor,
+    /// Where the next completion is expected: an entry, or the end of the ring.
+    head: usize,
+    expected: Expected,
     /// How far the device was told that completions were taken.
     acknowledged: u32,
-}
-
-/// Where the next completion is expected, and what it has, where it has it: the phase tag of this
-/// lap in [`PHASE`], and the queue's identifier.
-#[derive(Clone, Copy)]
-pub(crate) struct Cursor {
-    pub(crate) head: u32,
-    expected: u64,
-}
-
-/// The phase tag in the upper half of a completion.
-const PHASE: u64 = 1 << 48;
-
-/// Why a walk over the completion queue stops.
-pub(crate) enum Stop {
-    /// There is no completion.
-    Empty,
-    /// The end of the ring.
-    Lap,
-    /// A completion that is not the success of a whole request.
-    Other(u64),
-}
-
-impl Cursor {
-    /// The upper half of the next completion: submission queue head and identifier, command
-    /// identifier, phase and status (Base 2.0, 3.3.3.2). One load, so that it is of one piece. It
-    /// comes as the difference from what is expected.
-    #[inline(always)]
-    fn look<D: Device>(&mut self, memory: &Memory<D>, mask: u32) -> Result<u64, Stop> {
-        if self.head > mask {
-            return Err(Stop::Lap);
-        }
-        let offset = self.head as usize * COMPLETION_BYTES + 8;
-        let entry = memory.completions.load_acquire::<u64>(offset);
-        let difference = entry ^ self.expected;
-        if difference & PHASE != 0 {
-            return Err(Stop::Empty);
-        }
-        self.head += 1;
-        Ok(difference)
-    }
-
-    /// Goes on at the start of the ring, in the other phase.
-    fn next_lap(&mut self) {
-        self.head = 0;
-        self.expected ^= PHASE;
-    }
 }
 
 impl<D: Device> Ring<D> {
@@ -120,22 +79,18 @@ impl<D: Device> Ring<D> {
             tail_doorbell,
             head_doorbell,
             mask: entries - 1,
-            next_use: (entries << 16).wrapping_sub(IDLE),
+            next_use: (u64::from(entries) << 48).wrapping_sub(IDLE),
             placed: 0,
             rung: 0,
-            cursor: Cursor {
-                head: 0,
-                expected: PHASE | u64::from(queue) << 16,
-            },
+            head: 0,
+            expected: Expected::new(queue),
             acknowledged: 0,
         }
     }
 
     /// Places a command. There are fewer slots than entries, so there is room.
-    #[inline(always)]
     pub(crate) fn push(&mut self, entry: Entry) {
-        let offset = (self.placed & self.mask) as usize * SUBMISSION_BYTES;
-        self.memory.submissions.store_words(offset, entry);
+        self.memory.place(self.placed, entry);
         self.placed = self.placed.wrapping_add(1);
     }
 
@@ -153,34 +108,37 @@ impl<D: Device> Ring<D> {
         }
     }
 
-    /// Takes the next completion, see [`Cursor::look`].
-    pub(crate) fn next(&mut self) -> Option<u64> {
-        match self.cursor.look(&self.memory, self.mask) {
-            Err(Stop::Lap) => {
-                self.cursor.next_lap();
-                self.next()
-            }
-            difference => difference.ok(),
+    /// Takes the next completion.
+    pub(crate) fn next(&mut self) -> Option<Difference> {
+        self.turn();
+        let next = self.peek()?;
+        self.head += 1;
+        Some(next)
+    }
+
+    /// Whether there is a completion.
+    pub(crate) fn has_next(&mut self) -> bool {
+        self.turn();
+        self.peek().is_some()
+    }
+
+    fn peek(&self) -> Option<Difference> {
+        let offset = self.head * COMPLETION_BYTES + 8;
+        let entry = self.memory.completions.load_acquire(offset);
+        self.expected.look(entry)
+    }
+
+    /// At the end of the ring, goes on at its start, in the other phase.
+    fn turn(&mut self) {
+        if self.head > self.mask as usize {
+            self.head = 0;
+            self.expected = self.expected.next_lap();
         }
     }
 
     /// Where the next completion is expected.
     pub(crate) fn head(&self) -> u32 {
-        self.cursor.head & self.mask
-    }
-
-    /// Whether there is a completion.
-    pub(crate) fn has_next(&mut self) -> bool {
-        let cursor = self.cursor;
-        let has_next = self.next().is_some();
-        self.cursor = cursor;
-        has_next
-    }
-
-    /// Whether a completion is of this queue, with a submission queue head inside the ring.
-    #[inline(always)]
-    pub(crate) fn owns(&self, difference: u64) -> bool {
-        difference as u32 <= self.mask
+        self.head as u32 & self.mask
     }
 
     /// Tells the device which completions may be overwritten.
@@ -194,6 +152,62 @@ impl<D: Device> Ring<D> {
     }
 }
 
+/// Reads and writes like the last one that was checked in full: of one segment inside of one page,
+/// so that PRP entry 1 is all.
+#[derive(Clone, Copy)]
+pub(crate) struct Usual {
+    namespace: NamespaceId,
+    bytes: u32,
+    blocks: BlockCount,
+    /// The bits of an address that are zero, so that no page is left.
+    page_bits: u64,
+    /// The last block at which there are so many.
+    last: Lba,
+}
+
+impl Usual {
+    /// Nothing is usual.
+    pub(crate) const NONE: Self = Self {
+        namespace: NamespaceId(0),
+        bytes: 0,
+        blocks: BlockCount(0),
+        page_bits: 0,
+        last: Lba(0),
+    };
+
+    /// Transfers of `bytes`, whole blocks of the namespace and not more than a page.
+    pub(crate) fn new(namespace: &Namespace, bytes: u32) -> Self {
+        let blocks = u64::from(bytes) >> namespace.block_size.shift();
+        Self {
+            namespace: namespace.id,
+            bytes,
+            blocks: BlockCount(blocks),
+            page_bits: u64::from(bytes.next_power_of_two()) - 1,
+            last: Lba(namespace.capacity.0.saturating_sub(blocks)),
+        }
+    }
+
+    #[inline(always)]
+    fn covers(&self, request: &Request<'_>, Segment { address, bytes }: Segment) -> bool {
+        address.0 & self.page_bits == 0
+            && bytes == self.bytes
+            && request.blocks == self.blocks
+            && request.namespace == self.namespace
+            && request.lba <= self.last
+            && request.operation != Operation::Flush
+    }
+}
+
+/// Why a walk over the completion queue stops.
+enum Stop {
+    /// There is no completion.
+    Empty,
+    /// The end of the ring.
+    Lap,
+    /// A completion that is not the success of a whole request.
+    Other(Difference),
+}
+
 /// An I/O queue pair.
 pub struct Queue<D: Device> {
     pub(crate) ring: Ring<D>,
@@ -201,20 +215,20 @@ pub struct Queue<D: Device> {
     /// `usable` are never used.
     pub(crate) slots: Box<[Slot]>,
     /// The first idle slot.
-    pub(crate) idle: u16,
-    pub(crate) tick: u16,
+    pub(crate) idle: usize,
     /// Requests given back, and commands beyond one for each request: what is missing from those
     /// that were placed is in flight.
     pub(crate) done: u32,
-    /// The namespace of the last request.
-    pub(crate) namespace: Namespace,
+    pub(crate) usual: Usual,
     pub(crate) core: Arc<Core<D>>,
     pub(crate) epoch: Epoch,
     // What follows is not touched on the hot path.
+    /// The namespace of the last request that was not usual.
+    pub(crate) namespace: Namespace,
     pub(crate) watch: Watch,
     pub(crate) groups: Box<[Group]>,
     /// The first idle slot of those that are kept for requests of several commands.
-    pub(crate) spare: u16,
+    pub(crate) spare: usize,
     /// Slots in use beyond one for each request.
     pub(crate) extra: u32,
     pub(crate) depth: u16,
@@ -229,39 +243,101 @@ pub struct Queue<D: Device> {
     pub(crate) interrupt: Option<D::Interrupt>,
 }
 
-impl<D: Device> BlockDriverQueue for Queue<D> {
+/// A queue in which requests are being placed. It has by value what each of them changes.
+pub struct Batch<'a, D: Device> {
+    queue: &'a mut Queue<D>,
+    idle: usize,
+    placed: u32,
+    next_use: u64,
+    usual: Usual,
+}
+
+impl<D: Device> BlockBatch for Batch<'_, D> {
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
-        let namespace = &self.namespace;
-        // One segment inside of one page: PRP entry 1 is all.
-        if let &[Segment { address, bytes }] = request.segments
-            && let offset = address.0 & 0xfff
-            && offset + u64::from(bytes) <= 4096
-            && offset & 3 == 0
-            && bytes != 0
-            && request.operation != Operation::Flush
-            && request.namespace == namespace.id
-            && let Some(end) = request.lba.checked_add(request.blocks)
-            && end.0 <= namespace.capacity.0
-            && request.blocks.0 << namespace.block_size.shift() == u64::from(bytes)
-            && let Some(slot) = self.slots.get_mut(usize::from(self.idle))
+        if let &[segment] = request.segments
+            && self.usual.covers(request, segment)
+            && let Some(slot) = self.queue.slots.get_mut(self.idle)
         {
             let opcode = match request.operation {
                 Operation::Read => opcode::READ,
                 _ => opcode::WRITE,
             };
-            self.idle = slot.link;
-            slot.identity = slot.identity.wrapping_add(self.ring.next_use);
+            self.idle = slot.tag as usize;
+            slot.state = slot.state.wrapping_add(self.next_use);
             slot.tag = request.tag;
-            slot.tick = self.tick;
             let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-            let (prps, fua) = ((address.0, 0), request.flags.fua);
-            let entry = transfer(opcode, slot.identity, id, prps, lba, blocks, fua);
-            self.ring.push(entry);
+            let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
+            let entry = transfer(opcode, slot.state, id, prps, lba, blocks, fua);
+            self.queue.ring.memory.place(self.placed, entry);
+            self.placed = self.placed.wrapping_add(1);
             return Ok(());
         }
-        // A copy, so that the compiler keeps the original in registers.
+        // Copies, so that the compiler keeps the originals in registers.
+        if let &[segment] = request.segments {
+            let segments = &[segment];
+            return self.submit_other(&Request {
+                segments,
+                ..*request
+            });
+        }
         self.submit_other(&{ *request })
+    }
+}
+
+impl<D: Device> Batch<'_, D> {
+    #[inline(always)]
+    fn submit_other(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
+        self.write_back();
+        let result = self.queue.submit_other(request);
+        self.placed = self.queue.ring.placed;
+        self.idle = mem::replace(&mut self.queue.idle, NONE);
+        result
+    }
+
+    #[inline(always)]
+    fn write_back(&mut self) {
+        (self.queue.idle, self.queue.ring.placed) = (self.idle, self.placed);
+    }
+}
+
+impl<D: Device> Queue<D> {
+    #[inline(always)]
+    fn begin(&mut self) -> Batch<'_, D> {
+        Batch {
+            idle: self.idle,
+            placed: self.ring.placed,
+            next_use: self.ring.next_use,
+            usual: self.usual,
+            queue: self,
+        }
+    }
+}
+
+impl<D: Device> Drop for Batch<'_, D> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.write_back();
+    }
+}
+
+impl<D: Device> BlockDriverQueue for Queue<D> {
+    type Batch<'a>
+        = Batch<'a, D>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
+        self.begin().submit(request)
+    }
+
+    #[inline(always)]
+    fn batch(&mut self) -> Batch<'_, D> {
+        let batch = self.begin();
+        // In case that it is forgotten: what it hands out must not be handed out again.
+        batch.queue.idle = NONE;
+        batch
     }
 
     #[inline]
@@ -273,35 +349,42 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
     }
 
     #[inline]
-    fn reap(&mut self, mut completed: impl FnMut(u64, Result<(), DriverError>)) -> usize {
+    fn reap_into(&mut self, completed: &mut impl Completed) -> usize {
         let mut count = 0;
         loop {
             // Kept in registers, as the compiler must assume that the device writes anywhere.
-            let (mut cursor, mut idle) = (self.ring.cursor, self.idle);
-            let (mask, memory) = (self.ring.mask, &*self.ring.memory);
+            let (mut idle, mask, expected) = (self.idle, self.ring.mask, self.ring.expected);
             let slots = &mut self.slots[..=mask as usize];
+            let entries = self.ring.head..mask as usize + 1;
+            let completions = &self.ring.memory.completions;
+            let mut entries = completions.load_entries::<u64, COMPLETION_BYTES>(entries, 8);
             let stop = loop {
-                let difference = match cursor.look(memory, mask) {
-                    Ok(difference) => difference,
-                    Err(stop) => break stop,
+                let Some(entry) = entries.next() else {
+                    break Stop::Lap;
                 };
-                // Status and phase, of which a success leaves nothing, go below the identifier.
-                let identity = ((difference >> 32) as u32).rotate_left(16);
-                let index = (difference >> 32) as u32 & mask;
-                let slot = &mut slots[index as usize];
-                if slot.identity != identity || difference as u32 > mask {
+                let Some(difference) = expected.look(entry) else {
+                    break Stop::Empty;
+                };
+                let index = usize::from(difference.identifier()) & mask as usize;
+                let slot = &mut slots[index];
+                let state = difference.without_head(mask);
+                if slot.state != state {
                     break Stop::Other(difference);
                 }
-                slot.identity = identity | IDLE;
-                slot.link = idle;
-                idle = index as u16;
-                count += 1;
-                completed(slot.tag, Ok(()));
+                slot.state = state | IDLE;
+                let tag = mem::replace(&mut slot.tag, idle as u64);
+                idle = index;
+                completed.done(tag);
             };
-            (self.ring.cursor, self.idle) = (cursor, idle);
+            self.idle = idle;
+            let left = entries.len() + usize::from(matches!(stop, Stop::Empty));
+            drop(entries);
+            let head = mask as usize + 1 - left;
+            count += (head - self.ring.head - usize::from(matches!(stop, Stop::Other(_)))) as u32;
+            self.ring.head = head;
             match stop {
-                Stop::Lap => self.ring.cursor.next_lap(),
-                Stop::Other(entry) if self.reap_other(entry, &mut count, &mut completed) => {}
+                Stop::Lap => self.ring.turn(),
+                Stop::Other(entry) if self.reap_other(entry, &mut count, completed) => {}
                 Stop::Other(_) | Stop::Empty => break,
             }
         }
@@ -310,7 +393,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
             self.look();
         }
         if !self.core.is_running(self.epoch) {
-            self.give_back(&mut count, &mut completed);
+            self.give_back(&mut count, completed);
         }
         self.done = self.done.wrapping_add(count);
         count as usize

@@ -4,26 +4,30 @@
 //! Whatever happens, each request is given back once, and not before the device has let go of its
 //! memory: after a violation the controller is halted first.
 
-use spillway_hal::block::BlockDriverQueue;
+use alloc::{boxed::Box, vec};
+use spillway_hal::block::{BlockDriverQueue, Completed};
 use spillway_hal::{Clock, Device, DriverError, DriverErrorKind, HalErrorKind, Interrupt};
 
-use crate::queue::{DONE, IDLE, NONE, PART, Queue, Slot};
-use crate::status::StatusField;
+use crate::completion::Difference;
+use crate::queue::{DONE, FLAGS, IDLE, NONE, OLD, PART, Queue};
 
 /// Ticks after which a command is late.
 const LATE: u16 = 8;
 
-type Completed<'a> = &'a mut dyn FnMut(u64, Result<(), DriverError>);
-
-/// Who is late? Commands are stamped with a tick, an eighth of the time-out, and looked through
-/// once in each: so the hot path reads no clock.
+/// Who is late? Commands are looked through once in a tick, an eighth of the time-out, and those
+/// that are new are marked. So the hot path neither reads a clock nor writes anything down; a
+/// command that has been marked completes off it.
 pub(crate) struct Watch {
     /// Calls of `reap`.
     pub(crate) count: u32,
-    /// Nanoseconds.
-    tick: u64,
+    /// Nanoseconds of a tick.
+    length: u64,
     /// When the next tick begins.
     next: u64,
+    /// Ticks so far, with wrap-around.
+    tick: u16,
+    /// For each slot that is marked [`OLD`]: in which tick its command was submitted.
+    since: Box<[u16]>,
     /// Why the controller was halted, if this queue did it.
     failure: Option<DriverError>,
 }
@@ -32,59 +36,69 @@ impl Watch {
     /// How many calls of `reap` there are between two looks at the clock.
     pub(crate) const INTERVAL: u32 = 64;
 
-    pub(crate) fn new(now: u64, timeout: u64) -> Self {
-        let tick = timeout.div_ceil(u64::from(LATE)).max(1);
+    /// A watch over so many slots.
+    pub(crate) fn new(now: u64, timeout: u64, slots: u16) -> Self {
+        let length = timeout.div_ceil(u64::from(LATE)).max(1);
         Self {
             count: 0,
-            tick,
-            next: now.saturating_add(tick),
+            length,
+            next: now.saturating_add(length),
+            tick: 0,
+            since: vec![0; slots.into()].into(),
             failure: None,
         }
+    }
+
+    /// Whether the command in a slot of this state is late.
+    fn is_late(&self, index: usize, state: u64) -> bool {
+        let is_old = is_in_flight(state) && state & OLD == OLD;
+        is_old && self.tick.wrapping_sub(self.since[index]) > LATE
     }
 }
 
 impl<D: Device> Queue<D> {
-    /// Handles any completion, as [`Cursor::look`](crate::queue::Cursor) returned it; false if it was not one, and the device is halted.
+    /// Handles any completion; false if it was not one, and the device is halted.
     #[inline(never)]
     pub(crate) fn reap_other(
         &mut self,
-        difference: u64,
+        completion: Difference,
         count: &mut u32,
-        completed: Completed<'_>,
+        completed: &mut dyn Completed,
     ) -> bool {
-        if !self.ring.owns(difference) {
+        if !completion.is_inside(self.ring.mask) {
             let reason = "a completion of another queue, or with a head outside of it";
-            return self.violation(reason, difference);
+            return self.violation(reason, completion);
         }
-        let identity = (difference >> 16) as u32 & 0xffff_0000;
-        let index = (difference >> 32) as u16 & self.ring.mask as u16;
+        let index = completion.identifier() & self.ring.mask as u16;
+        let identity = u64::from(completion.identifier()) << 48;
         let slot = match self.slots.get(usize::from(index)) {
-            Some(slot) if slot.identity == identity || slot.identity == identity | PART => *slot,
-            _ => return self.violation("a completion for no command in flight", difference),
+            Some(slot) if is_in_flight(slot.state) && slot.state & !FLAGS == identity => *slot,
+            _ => return self.violation("a completion for no command in flight", completion),
         };
-        let status = StatusField::from_entry(difference);
-        if slot.identity == identity {
+        let status = completion.status();
+        if slot.state & PART != PART {
             self.release(index);
             *count += 1;
-            completed(slot.tag, status.result());
+            tell(completed, slot.tag, status.result());
             return true;
         }
-        let group = &mut self.groups[usize::from(slot.link)];
+        let first = self.groups[usize::from(index)].first;
+        let group = &mut self.groups[usize::from(first)];
         group.left -= 1;
         if group.status.is_success() {
             group.status = status;
         }
         let group = *group;
-        if index == slot.link {
-            self.slots[usize::from(index)].identity = identity | DONE;
+        if index == first {
+            self.slots[usize::from(index)].state = identity | DONE;
         } else {
             self.release(index);
             self.extra -= 1;
         }
         if group.left == 0 {
-            self.release(slot.link);
+            self.release(first);
             *count += 1;
-            completed(slot.tag, group.status.result());
+            tell(completed, slot.tag, group.status.result());
         }
         true
     }
@@ -96,14 +110,14 @@ impl<D: Device> Queue<D> {
             false => &mut self.spare,
         };
         let slot = &mut self.slots[usize::from(index)];
-        slot.identity = slot.identity & 0xffff_0000 | IDLE;
-        slot.link = core::mem::replace(list, index);
+        slot.state = slot.state & !FLAGS | IDLE;
+        slot.tag = core::mem::replace(list, index.into()) as u64;
     }
 
     #[cold]
-    fn violation(&mut self, reason: &'static str, difference: u64) -> bool {
-        let error = DriverError::new(DriverErrorKind::Protocol, reason).with_status(difference);
-        self.fail(error);
+    fn violation(&mut self, reason: &'static str, completion: Difference) -> bool {
+        let error = DriverError::new(DriverErrorKind::Protocol, reason);
+        self.fail(error.with_status(completion.raw()));
         false
     }
 
@@ -122,26 +136,30 @@ impl<D: Device> Queue<D> {
         if now < self.watch.next || !self.core.is_running(self.epoch) {
             return;
         }
-        self.watch.next = now.saturating_add(self.watch.tick);
-        self.tick = self.tick.wrapping_add(1);
+        self.watch.next = now.saturating_add(self.watch.length);
+        let ended = self.watch.tick;
+        self.watch.tick = ended.wrapping_add(1);
         if self.in_flight() == 0 {
             return;
         }
-        let late = |slot: &Slot| is_in_flight(slot) && self.is_late(slot.tick);
+        let mut is_late = false;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            is_late |= self.watch.is_late(index, slot.state);
+            if is_in_flight(slot.state) && slot.state & OLD != OLD {
+                slot.state |= OLD;
+                self.watch.since[index] = ended;
+            }
+        }
         if let Err(error) = self.core.check_alive() {
             self.fail(error);
-        } else if self.slots.iter().any(late) {
+        } else if is_late {
             self.fail(TIMED_OUT);
         }
     }
 
-    fn is_late(&self, tick: u16) -> bool {
-        self.tick.wrapping_sub(tick) > LATE
-    }
-
     /// Gives back all requests, if the device has let go of them.
     #[cold]
-    pub(crate) fn give_back(&mut self, count: &mut u32, completed: Completed<'_>) {
+    pub(crate) fn give_back(&mut self, count: &mut u32, completed: &mut dyn Completed) {
         if !self.core.is_quiet(self.epoch) {
             return;
         }
@@ -150,25 +168,25 @@ impl<D: Device> Queue<D> {
         (self.idle, self.spare) = (NONE, NONE);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
-            // A part's request is given back by the slot that stands for it.
-            let stands_for_itself = match slot.identity & 0xffff {
-                0 => true,
-                PART | DONE => usize::from(slot.link) == index,
-                _ => false,
+            let is_late = self.watch.is_late(index, slot.state);
+            self.slots[index].state = IDLE;
+            // A request is given back by the slot that stands for it.
+            let is_first = || usize::from(self.groups[index].first) == index;
+            let stands_for_a_request = match slot.state & FLAGS {
+                DONE => index < self.groups.len() && is_first(),
+                flags if flags & PART == PART => is_first(),
+                _ => is_in_flight(slot.state),
             };
-            self.slots[index].identity = IDLE;
-            if !stands_for_itself {
+            if !stands_for_a_request {
                 continue;
             }
             *count += 1;
             let timed_out = failure.kind == DriverErrorKind::TimedOut;
-            completed(
-                slot.tag,
-                Err(match timed_out && !self.is_late(slot.tick) {
-                    true => ABORTED,
-                    false => failure,
-                }),
-            );
+            let error = match timed_out && !is_late {
+                true => ABORTED,
+                false => failure,
+            };
+            completed.failed(slot.tag, error);
         }
     }
 
@@ -197,8 +215,17 @@ impl<D: Device> Queue<D> {
     }
 }
 
-fn is_in_flight(slot: &Slot) -> bool {
-    matches!(slot.identity & 0xffff, 0 | PART)
+fn tell(completed: &mut dyn Completed, tag: u64, result: Result<(), DriverError>) {
+    match result {
+        Ok(()) => completed.done(tag),
+        Err(error) => completed.failed(tag, error),
+    }
+}
+
+/// Whether a slot of this state has a command in flight.
+fn is_in_flight(state: u64) -> bool {
+    let flags = state & FLAGS;
+    flags == 0 || flags & (PART | OLD) > IDLE
 }
 
 /// What a request gets that was in flight when the device was reset.

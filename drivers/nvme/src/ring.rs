@@ -2,7 +2,7 @@
 
 use spillway_hal::{Device, DmaBuffer, DriverError, FromDevice, ToDevice};
 
-use crate::command::{COMPLETION_BYTES, SUBMISSION_BYTES};
+use crate::command::{COMPLETION_BYTES, Entry, SUBMISSION_BYTES};
 use crate::shared::CONSTRAINTS;
 
 /// Entries of the admin queues: there is one command at a time.
@@ -17,13 +17,26 @@ pub(crate) struct Memory<D: Device> {
 }
 
 impl<D: Device> Memory<D> {
-    /// Allocates zeroed memory for queues of `entries` and `lists` bytes of PRP lists.
+    /// Allocates zeroed memory for queues of `entries`, a power of two, and `lists` bytes of PRP
+    /// lists.
     pub(crate) fn allocate(device: &D, entries: u32, lists: usize) -> Result<Self, DriverError> {
         let entries = entries as usize;
+        let mut submissions: DmaBuffer<_, ToDevice> =
+            device.allocate(entries * SUBMISSION_BYTES, CONSTRAINTS)?;
+        submissions.set_ring(entries * SUBMISSION_BYTES);
         Ok(Self {
-            submissions: device.allocate(entries * SUBMISSION_BYTES, CONSTRAINTS)?,
+            submissions,
             completions: device.allocate(entries * COMPLETION_BYTES, CONSTRAINTS)?,
             lists: device.allocate(lists.max(1), CONSTRAINTS)?,
         })
+    }
+
+    /// Stores a command in the submission queue, where the `place`th one comes: all words but those
+    /// that are zero in every command, as they are in the ring from the start.
+    #[inline(always)]
+    pub(crate) fn place(&self, place: u32, [word0, _, _, prp1, prp2, word5, word6, _]: Entry) {
+        let (prp1, prp2, word5, word6) = (Some(prp1), Some(prp2), Some(word5), Some(word6));
+        let words = [Some(word0), None, None, prp1, prp2, word5, word6, None];
+        self.submissions.store_entry(place as usize, words);
     }
 }

@@ -1,12 +1,12 @@
 //! Submission off the hot path: flushes, requests that need PRP lists or several commands, and the
 //! reason why a request is refused.
 
-use spillway_hal::block::{Operation, Request};
+use spillway_hal::block::{Operation, Request, Segment};
 use spillway_hal::{Device, DriverError, DriverErrorKind};
 
 use crate::command::{flush, opcode, transfer};
 use crate::prp::{Commands, PAGE};
-use crate::queue::{NONE, PART, Queue, Slot};
+use crate::queue::{NONE, PART, Queue, Slot, Usual};
 use crate::recover::ABORTED;
 use crate::status::StatusField;
 use spillway_hal::block::BlockDriverQueue;
@@ -19,6 +19,8 @@ pub(crate) struct Group {
     pub(crate) left: u16,
     /// Success, or the first failure.
     pub(crate) status: StatusField,
+    /// The slot that stands for the request of which the command in this slot is a part.
+    pub(crate) first: u16,
 }
 
 impl<D: Device> Queue<D> {
@@ -41,13 +43,19 @@ impl<D: Device> Queue<D> {
                 return Err(invalid("a flush has no blocks and no segments"));
             }
             let slot = self.take(false).ok_or(FULL)?;
-            let identity = self.occupy(slot, request.tag, NONE);
+            let identity = self.occupy(slot, request.tag, None);
             self.ring.push(flush(identity, self.namespace.id.0));
             return Ok(());
         }
         self.check(request)?;
         let commands = self.count_commands(request)?;
-        self.submit_commands(request, commands)
+        self.submit_commands(request, commands)?;
+        if let &[Segment { bytes, .. }] = request.segments
+            && u64::from(bytes) <= PAGE
+        {
+            self.usual = Usual::new(&self.namespace, bytes);
+        }
+        Ok(())
     }
 
     /// Whether the request keeps the limits of its namespace.
@@ -108,17 +116,17 @@ impl<D: Device> Queue<D> {
         }
         let mut walk = Commands::new(request.segments, self.command_bytes);
         let mut lba = request.lba.0;
-        let mut group = NONE;
+        let mut group = None;
         for command in 0..commands {
             let Some(slot) = self.take(command > 0) else {
                 break;
             };
             if command == 0 && commands > 1 {
-                group = slot;
-                let status = StatusField(0);
+                group = Some(slot);
                 self.groups[usize::from(slot)] = Group {
                     left: commands as u16,
-                    status,
+                    status: StatusField(0),
+                    first: slot,
                 };
             }
             let identity = self.occupy(slot, request.tag, group);
@@ -169,24 +177,23 @@ impl<D: Device> Queue<D> {
             false => &mut self.idle,
         };
         let slot = *list;
-        *list = self.slots.get(usize::from(slot))?.link;
-        Some(slot)
+        *list = self.slots.get(slot)?.tag as usize;
+        Some(slot as u16)
     }
 
     /// Puts a command into a slot that was taken, as a part of the request for which `group`
     /// stands, or as all of its request. Returns the identity for the entry.
-    fn occupy(&mut self, slot: u16, tag: u64, group: u16) -> u32 {
-        let tick = self.tick;
-        let next_use = self.ring.next_use;
-        let slot = &mut self.slots[usize::from(slot)];
-        let identity = slot.identity.wrapping_add(next_use);
-        let flags = if group == NONE { 0 } else { PART };
+    fn occupy(&mut self, index: u16, tag: u64, group: Option<u16>) -> u64 {
+        let slot = &mut self.slots[usize::from(index)];
+        let identity = slot.state.wrapping_add(self.ring.next_use);
+        let flags = if group.is_some() { PART } else { 0 };
         *slot = Slot {
+            state: identity | flags,
             tag,
-            identity: identity | flags,
-            link: group,
-            tick,
         };
+        if let Some(first) = group {
+            self.groups[usize::from(index)].first = first;
+        }
         identity
     }
 }

@@ -14,12 +14,6 @@ const COMMAND_SPECIFIC: u16 = 1;
 const MEDIA: u16 = 2;
 
 impl StatusField {
-    /// From the upper half of a completion: the phase tag is shifted out.
-    #[inline]
-    pub(crate) const fn from_entry(entry: u64) -> Self {
-        Self((entry >> 49) as u16)
-    }
-
     /// Whether the command succeeded.
     pub const fn is_success(self) -> bool {
         self.code() == 0 && self.code_type() == 0
@@ -88,6 +82,5 @@ mod tests {
         assert!(StatusField(0x4002).do_not_retry());
         // Neither the retry delay nor More makes a success a failure.
         assert!(StatusField(0x3800).is_success());
-        assert!(StatusField::from_entry(0x0001_0000_0000_0000).is_success());
     }
 }

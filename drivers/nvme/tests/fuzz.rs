@@ -5,8 +5,9 @@
 //! of what the driver allows, each accepted request given back exactly once, never later than the
 //! device can be held to, and a driver that works again when the lies end.
 //!
-//! `NVME_FUZZ_SECONDS` says how long (2 seconds by default), `NVME_FUZZ_SEED` where to begin: a
-//! failure prints the seed of its execution, and that alone replays it.
+//! `NVME_FUZZ_SECONDS` says how long (2 seconds by default), `NVME_FUZZ_LEAST` how many executions
+//! there must be at least in a second of the processor's time (by default any number will do). A
+//! failure prints the seed of its execution, and `NVME_FUZZ_SEED` replays that alone.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -253,7 +254,7 @@ fn fuzz() {
         return execute(seed);
     }
     let time = Duration::from_secs(number("NVME_FUZZ_SECONDS").unwrap_or(2));
-    let start = Instant::now();
+    let (start, busy) = (Instant::now(), processor_time());
     let mut seed = 0;
     while start.elapsed() < time {
         for _ in 0..64 {
@@ -263,10 +264,22 @@ fn fuzz() {
             std::mem::forget(replay);
         }
     }
-    println!(
-        "{:.0} executions a second",
-        seed as f64 / start.elapsed().as_secs_f64()
-    );
+    let used = match (busy, processor_time()) {
+        (Some(before), Some(after)) => after - before,
+        _ => start.elapsed(),
+    };
+    let speed = seed as f64 / used.as_secs_f64();
+    println!("{seed} executions, {speed:.0} executions a second on one core");
+    let least = number("NVME_FUZZ_LEAST").unwrap_or(0);
+    assert!(speed >= least as f64, "fewer than {least}");
+}
+
+/// How long this thread had a processor so far, where the system says so: what else runs on the
+/// machine does not count.
+fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = text.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// Says how to replay an execution that panics.

@@ -145,7 +145,7 @@ impl EndService {
 fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
     service.state.get_mut(kernel).ended = true;
     let wait = Wait::Serve(service.clone());
-    while sched::wake_first(kernel, &wait, Err(Error::Gone)) {}
+    while sched::wake_first(kernel, &wait, Err(Error::ServerGone)) {}
     while let Some((_, event)) = service.state.get_mut(kernel).events.pop() {
         event.signal(kernel);
     }

@@ -15,19 +15,18 @@ pub mod batch;
 pub mod call;
 mod copy;
 pub mod end;
+pub mod fast;
 mod prepare;
 pub mod reply;
 pub mod requests;
 
 use alloc::sync::Arc;
-use core::mem;
-
 use spillway_abi::{
     Error, Rights,
     queue::{Completion, MESSAGE},
     service::{Message, Notice, Token, What},
 };
-use spillway_kernel_core::queue::List;
+use spillway_kernel_core::queue::{Links, List};
 
 pub use call::Call;
 pub use copy::CopyOut;
@@ -96,18 +95,16 @@ fn list_of(state: &mut ServiceState, stage: Stage) -> &mut List {
     }
 }
 
-/// Changes one of a service's lists. It is taken out and put back, because it and the links are both
-/// behind the lock.
+/// Changes one of a service's lists.
+#[inline]
 fn edit<R>(
     kernel: &mut Kernel,
     service: &Service,
     list: impl Fn(&mut ServiceState) -> &mut List,
-    f: impl FnOnce(&mut List, &mut spillway_kernel_core::queue::Links) -> R,
+    f: impl FnOnce(&mut List, &mut Links) -> R,
 ) -> R {
-    let mut taken = mem::take(list(service.state.get_mut(kernel)));
-    let result = f(&mut taken, kernel.sched.links());
-    *list(service.state.get_mut(kernel)) = taken;
-    result
+    let (state, links) = service.state.get_with_links(kernel);
+    f(list(state), links)
 }
 
 /// Puts an asker on the list of a stage.

@@ -133,7 +133,7 @@ impl IoQueue {
     fn make(owner: &Arc<Process>, submissions: u32, completions: u32) -> Result<Arc<Self>, Error> {
         let pages = (ring_bytes(submissions, completions) as u64).div_ceil(PAGE_SIZE);
         let mut memory = Memory::empty(owner.account.clone(), pages * PAGE_SIZE)?;
-        let extent = frames::allocate_contiguous(pages, 1)?;
+        let extent = frames::allocate_contiguous(pages, u64::BITS)?;
         frames::zero(extent);
         memory.push(extent)?;
         let (start, _) = memory.run(0, PAGE_SIZE).ok_or(Error::OutOfMemory)?;
@@ -322,8 +322,9 @@ impl IoQueue {
     fn wake(&self, kernel: &mut Kernel) {
         let waiter = self.state.get_mut(kernel).waiter.take();
         if let Some(thread) = waiter.and_then(|waiter| kernel.sched.find(waiter.slot)) {
+            let available = self.available(kernel).map(u64::from);
             sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Ok(0));
+            thread.set_result(kernel, available);
             sched::make_ready(kernel, &thread);
         }
     }

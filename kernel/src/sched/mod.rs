@@ -25,8 +25,8 @@ use spillway_kernel_core::{
 
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{
-    account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,
-    schedule, set_timer, switch_to,
+    account_calls, can_hand_over, can_switch_to, reschedule_after_call, reschedule_after_trap,
+    resume_after_call, schedule, set_timer, switch_to,
 };
 pub use wait::{
     edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,

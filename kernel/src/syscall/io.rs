@@ -17,7 +17,7 @@ use super::{
     service,
 };
 use crate::{
-    arch::{self, user_copy, user_copy::UserRange},
+    arch::{self, entry, user_copy, user_copy::UserRange},
     ipc,
     kernel::{self, Guard},
     memory::frames,
@@ -36,17 +36,25 @@ impl SystemCall for DoIo {
     #[inline]
     fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
         let mut guard = kernel::lock();
-        let found = handle(raw).and_then(|handle| {
-            let (object, rights) = thread.process.state.get(&guard).handles.get(handle)?;
-            Ok((object.clone(), rights))
-        });
+        let found =
+            handle(raw).and_then(|handle| thread.process.state.get(&guard).handles.get(handle));
         let (object, rights) = match found {
-            Ok(found) => found,
+            Ok((Object::Remote(remote), rights)) => {
+                let remote = remote.clone();
+                let arguments = [a, b, c, d];
+                let fast =
+                    ipc::fast::ask(&mut guard, thread, &remote, rights, operation, arguments);
+                return match fast {
+                    Some(server) => {
+                        entry::leave_by_call();
+                        Outcome::SwitchTo(guard, server)
+                    }
+                    None => ipc::call::call(guard, thread, remote, rights, operation, arguments),
+                };
+            }
+            Ok((object, rights)) => (object.clone(), rights),
             Err(error) => return Outcome::Done(Err(error)),
         };
-        if let Object::Remote(remote) = object {
-            return ipc::call::call(guard, thread, remote, rights, operation, [a, b, c, d]);
-        }
         match Operation::from_raw(operation & !(TRACED | TIMED)) {
             Some(operation) => perform(&mut guard, thread, object, rights, operation, [a, b, c, d])
                 .run(guard, thread),

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights,
+    call::NO_DEADLINE,
     service::{Reply, Token},
 };
 
@@ -24,7 +25,19 @@ impl SystemCall for Serve {
         [service, token, status, value, extra, deadline]: Arguments,
     ) -> Outcome {
         let mut guard = kernel::lock();
-        let answered = target(&guard, thread, service).and_then(|service| {
+        let service = match target(&guard, thread, service) {
+            Ok(service) => service,
+            Err(error) => return Outcome::Done(Err(error)),
+        };
+        if status == 0
+            && deadline == NO_DEADLINE
+            && let Some(client) =
+                ipc::fast::answer(&mut guard, thread, &service, Token(token), value)
+        {
+            entry::leave_by_call();
+            return Outcome::SwitchTo(guard, client);
+        }
+        let answered = Ok(service).and_then(|service| {
             if token == Token::NONE.0 {
                 return Ok((service, None));
             }
@@ -59,7 +72,7 @@ fn next(
     sched::restore_priority(&mut guard, thread);
     let state = service.state.get(&guard);
     let refused = if state.ended {
-        Some(Error::Gone)
+        Some(Error::ServerGone)
     } else if state.queue.is_some() {
         Some(Error::Busy)
     } else {

@@ -63,7 +63,7 @@ pub fn wide_edu() -> Outcome<PciFunction> {
     let entry = find("free wide edu left; give it more", |entry| {
         (entry.vendor, entry.device) == EDU
             && entry.state == FunctionState::Free as u8
-            && (0x18..=0x1c).contains(&(entry.address >> 3 & 0x1f))
+            && (0x18..=0x1d).contains(&(entry.address >> 3 & 0x1f))
     })?;
     Ok(devices().open(&name_of(&entry))?)
 }

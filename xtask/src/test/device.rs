@@ -23,7 +23,7 @@ const CORES: u32 = 2;
 /// How many teaching devices there are. Each that was owned stays blocked: it cannot be reset.
 const EDUS: usize = 15;
 /// Edus that reach every address, at places that the program knows.
-const WIDE_EDUS: [&str; 5] = ["18", "19", "1a", "1b", "1c"];
+const WIDE_EDUS: [&str; 6] = ["18", "19", "1a", "1b", "1c", "1d"];
 /// Small devices that can be reset, to be owned together. They need a port each for that.
 const TWINS: usize = 3;
 const TWIN: &str = "virtio-rng-pci-non-transitional";

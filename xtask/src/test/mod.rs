@@ -2,6 +2,7 @@
 
 mod boot;
 mod device;
+mod fuzz;
 pub mod guards;
 mod guest_suite;
 mod host;
@@ -55,6 +56,9 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     if tally.wants_kind(tally::HOST) {
         host::run(&workspace, filter, &mut tally)?;
         host::run_models(&workspace, filter, &mut tally)?;
+    }
+    if tally.wants_kind(tally::FUZZ) {
+        fuzz::run(&workspace, options.soak, &mut tally)?;
     }
     if tally.wants_linked() {
         linked(&workspace, options, &mut session, &mut tally)?;

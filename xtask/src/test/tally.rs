@@ -10,7 +10,10 @@ pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
 pub const NVME: &str = "nvme[";
-const KINDS: [&str; 9] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME];
+pub const FUZZ: &str = "fuzz::";
+const KINDS: [&str; 10] = [
+    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, FUZZ,
+];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 
@@ -68,7 +71,8 @@ impl Tally {
 
     /// Whether anything that needs the linked system can be wanted.
     pub fn wants_linked(&self) -> bool {
-        KINDS.iter().any(|kind| self.wants_kind(kind))
+        let mut linked = KINDS.iter().filter(|kind| **kind != FUZZ);
+        linked.any(|kind| self.wants_kind(kind))
     }
 
     /// Prints and counts a result, if it is wanted.

@@ -3,6 +3,7 @@
 //! the start by itself, and trusts the driver.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use spillway_hal::{
@@ -18,6 +19,7 @@ const BAR: usize = 0x2000;
 pub struct Plain {
     start: *mut u64,
     bytes: usize,
+    ring_mask: usize,
 }
 
 impl Plain {
@@ -29,6 +31,7 @@ impl Plain {
         Self {
             start,
             bytes: bytes.next_multiple_of(4096),
+            ring_mask: (1 << bytes.next_multiple_of(4096).ilog2()) - 1,
         }
     }
 
@@ -41,6 +44,35 @@ impl Plain {
         self.start.cast::<u8>().wrapping_add(offset).cast()
     }
 }
+
+/// The values at one place in each of several entries.
+struct Entries<T, const BYTES: usize> {
+    next: *const T,
+    end: *const T,
+}
+
+impl<T: Word, const BYTES: usize> Iterator for Entries<T, BYTES> {
+    type Item = T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T> {
+        if self.next == self.end {
+            return None;
+        }
+        // SAFETY: it was checked that everything before the end is inside, and as for a load.
+        let value = unsafe { self.next.read_volatile() };
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+        self.next = self.next.wrapping_byte_add(BYTES);
+        Some(value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.end.addr() - self.next.addr()) / BYTES;
+        (left, Some(left))
+    }
+}
+
+impl<T: Word, const BYTES: usize> ExactSizeIterator for Entries<T, BYTES> {}
 
 impl DmaMemory for Plain {
     #[inline(always)]
@@ -95,6 +127,44 @@ impl DmaMemory for Plain {
         }
     }
 
+    fn set_ring(&mut self, bytes: usize) {
+        assert!(bytes.is_power_of_two() && (64..=self.bytes).contains(&bytes));
+        self.ring_mask = bytes - 1;
+    }
+
+    fn ring(&self) -> usize {
+        self.ring_mask + 1
+    }
+
+    #[inline(always)]
+    fn store_entry<const N: usize>(&self, index: usize, words: [Option<u64>; N]) {
+        const { assert!(N.is_power_of_two() && N <= 8) };
+        let offset = index.wrapping_mul(8 * N) & self.ring_mask;
+        let entry = self.start.wrapping_byte_add(offset);
+        for (index, word) in words.into_iter().enumerate() {
+            if let Some(word) = word {
+                // SAFETY: an entry that begins in the ring ends there, as both lengths are powers
+                // of two; and as for a load.
+                unsafe { entry.add(index).write_volatile(word) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load_entries<T: Word, const BYTES: usize>(
+        &self,
+        entries: Range<usize>,
+        offset: usize,
+    ) -> impl ExactSizeIterator<Item = T> {
+        assert!(entries.start <= entries.end && entries.end <= self.bytes / BYTES);
+        assert!(offset <= BYTES - T::BYTES && offset.is_multiple_of(T::BYTES));
+        let first = self.start.wrapping_byte_add(offset).cast_const();
+        Entries::<T, BYTES> {
+            next: first.wrapping_byte_add(entries.start * BYTES).cast(),
+            end: first.wrapping_byte_add(entries.end * BYTES).cast(),
+        }
+    }
+
     fn copy_to_slice(&self, offset: usize, bytes: &mut [u8]) {
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = self.load(offset + index);
@@ -136,8 +206,15 @@ impl Registers for Bar {
 
     #[inline(always)]
     fn write<T: Word, A: Writable>(&self, register: Register<T, A>, value: T) {
+        assert!(register.offset() + T::BYTES <= self.0.bytes);
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-        self.0.store(register.offset(), value);
+        let at = self
+            .0
+            .start
+            .wrapping_byte_add(register.offset())
+            .cast::<T>();
+        // SAFETY: inside, as was just checked, and registers are aligned; the memory is leaked.
+        unsafe { at.write_volatile(value) };
     }
 }
 

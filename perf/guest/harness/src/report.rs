@@ -1,34 +1,83 @@
-//! The form of a result: `@result {…}`, as `docs/results.md` describes it.
+//! Results on their way to the host: records as `spillway-wire` cuts them into lines of the log, with
+//! what `docs/results.md` describes in them.
+//!
+//! A program that measures begins with [`begin`], reports, and closes with [`end`]; without the last,
+//! the host takes the log for cut off. One program of a machine has one sequence of records, and
+//! reports from one thread.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use driver_sdk::prelude::*;
+use spillway_wire::{
+    Histogram, Quantity,
+    frame::{self, Kind},
+    message::{Begin, Latencies, Sample},
+};
 
-/// What a tick of the time-stamp counter stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// An instruction.
-    Counted,
-    /// A bit of real time.
-    Timed,
+pub use spillway_wire::Method;
+
+/// The number of the next record.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Writes a record to the log.
+fn tell(kind: Kind, text: &str) {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    for line in frame::lines(kind, number, text) {
+        println!("{line}");
+    }
 }
 
-impl Method {
-    /// As the first argument of the program says it.
-    pub fn from_argument(argument: Option<&str>) -> Option<Self> {
-        match argument? {
-            "counted" => Some(Self::Counted),
-            "timed" => Some(Self::Timed),
-            _ => None,
-        }
-    }
+/// Says who measures, and how. `plan` is the checksum of the list of cases that the program was
+/// given, if it was given one.
+pub fn begin(program: &str, method: Method, plan: Option<u32>) {
+    let begin = Begin {
+        program: program.into(),
+        method,
+        cpu: processor(),
+        plan,
+    };
+    tell(Kind::Begin, &begin.to_string());
+}
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Counted => "counted",
-            Self::Timed => "timed",
+/// Says that there is no more.
+pub fn end() {
+    tell(Kind::End, "{}");
+}
+
+/// Reports the totals of one measured region of a case.
+pub fn case(case: u32, operations: u64, totals: &[(Quantity, u64)]) {
+    let sample = Sample::new(case, operations, totals);
+    tell(Kind::Case, &sample.to_string());
+}
+
+/// Reports the latencies of one measured region of a case, in nanoseconds. None are not reported.
+pub fn latencies(case: u32, histogram: &Histogram) {
+    if let Some(latencies) = Latencies::new(case, histogram) {
+        tell(Kind::Histogram, &latencies.to_string());
+    }
+}
+
+/// The processor in its own words (Intel SDM vol. 2, CPUID, leaves 80000002H to 80000004H).
+fn processor() -> String {
+    use core::arch::x86_64::__cpuid;
+    if __cpuid(0x8000_0000).eax < 0x8000_0004 {
+        return String::new();
+    }
+    let mut bytes = Vec::with_capacity(48);
+    for leaf in 0x8000_0002..=0x8000_0004 {
+        let words = __cpuid(leaf);
+        for word in [words.eax, words.ebx, words.ecx, words.edx] {
+            bytes.extend(word.to_le_bytes());
         }
     }
+    // The name ends with a zero, and a bench of process creation shall not grow by more.
+    bytes.retain(|byte| *byte != 0);
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// One quantity, on its way to the log.
@@ -55,8 +104,8 @@ impl Figure<'_> {
             .iter()
             .map(|(label, value)| format!("\"{label}\":\"{value}\""))
             .collect();
-        println!(
-            "@result {{\"name\":\"{}\",\"unit\":\"{}\",\"method\":\"{}\",\"better\":\"{}\",\
+        let text = format!(
+            "{{\"name\":\"{}\",\"unit\":\"{}\",\"method\":\"{}\",\"better\":\"{}\",\
              \"samples\":[{}],\"labels\":{{{}}}}}",
             self.name,
             self.unit,
@@ -69,6 +118,7 @@ impl Figure<'_> {
             samples.join(","),
             labels.join(",")
         );
+        tell(Kind::Result, &text);
     }
 }
 
@@ -77,7 +127,7 @@ impl Figure<'_> {
 pub fn report(name: &str, method: Method, ticks: &[f64]) {
     let (unit, scale) = match method {
         Method::Counted => ("instructions", 1.0),
-        Method::Timed => ("nanoseconds", 1e9 / time::tsc_frequency() as f64),
+        _ => ("nanoseconds", 1e9 / time::tsc_frequency() as f64),
     };
     let samples: Vec<f64> = ticks.iter().map(|ticks| ticks * scale).collect();
     let figure = Figure {

@@ -26,6 +26,7 @@ fn main() -> Result<(), &'static str> {
     }
     let method =
         Method::from_argument(first).ok_or("the first argument must be `counted` or `timed`")?;
+    report::begin("bench-kernel", method, None);
     if let Some(ticks) = boot(arguments.next()) {
         report::report("boot/kernel_to_user", method, &[ticks]);
     }
@@ -33,10 +34,10 @@ fn main() -> Result<(), &'static str> {
     let measuring = thread::Builder::new()
         .affinity(1)
         .spawn(move || subjects::all(method));
-    match measuring {
-        Ok(thread) => thread.join().map_err(|error| error.describe()),
-        Err(error) => Err(error.describe()),
-    }
+    let thread = measuring.map_err(|error| error.describe())?;
+    thread.join().map_err(|error| error.describe())?;
+    report::end();
+    Ok(())
 }
 
 /// Ticks from the kernel's first instruction to the first one of a program.

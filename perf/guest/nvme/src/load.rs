@@ -3,8 +3,8 @@
 use spillway_hal::{
     Device, DmaBuffer, DmaConstraints, DriverError, DriverErrorKind, FromDevice, IoAddress,
     block::{
-        BlockCount, BlockDriver, BlockDriverQueue, Lba, Operation, QueueOptions, Request,
-        RequestFlags, Segment,
+        BlockBatch, BlockCount, BlockDriver, BlockDriverQueue, Lba, Operation, QueueOptions,
+        Request, RequestFlags, Segment,
     },
 };
 use spillway_nvme::{Nvme, Queue};
@@ -51,13 +51,13 @@ impl Random {
 impl Target {
     /// A read of a random place into the buffer that begins at `offset`, which is its tag.
     #[inline(always)]
-    fn submit<Q: BlockDriverQueue>(
+    fn submit(
         &self,
-        queue: &mut Q,
+        mut submit: impl FnMut(&Request<'_>) -> Result<(), DriverError>,
         random: &mut Random,
         offset: u64,
     ) -> Result<(), DriverError> {
-        queue.submit(&Request {
+        submit(&Request {
             operation: Operation::Read,
             namespace: NAMESPACE,
             lba: Lba(random.next() & self.places),
@@ -115,8 +115,8 @@ impl<D: Device> Load<D> {
     /// Submits a read of a random place into the buffer at `offset`.
     #[inline(always)]
     pub fn submit(&mut self, offset: u64) -> Result<(), DriverError> {
-        self.target
-            .submit(&mut self.queue, &mut self.random, offset)
+        let submit = |request: &Request<'_>| self.queue.submit(request);
+        self.target.submit(submit, &mut self.random, offset)
     }
 
     /// Tells the device of what was submitted.
@@ -162,10 +162,12 @@ impl<D: Device> Load<D> {
         // In registers, not in memory.
         let (target, mut random) = (self.target, self.random);
         let mut offset = 0;
+        let mut batch = self.queue.batch();
         while offset < u64::from(depth) * u64::from(BYTES) {
-            target.submit(&mut self.queue, &mut random, offset)?;
+            target.submit(|request| batch.submit(request), &mut random, offset)?;
             offset += u64::from(BYTES);
         }
+        drop(batch);
         self.random = random;
         self.kick();
         Ok(())

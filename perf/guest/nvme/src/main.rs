@@ -18,7 +18,7 @@ mod timed;
 use alloc::{boxed::Box, format, string::String};
 use core::time::Duration;
 
-use bench_harness::report::{Method, report};
+use bench_harness::report::{self, Method, report};
 use driver_sdk::{abi::object::ClockMeta, prelude::*};
 use load::Load;
 use spillway_hal::{DriverError, block::NamespaceId};
@@ -46,15 +46,19 @@ fn main() -> Result<(), String> {
         .dma_space()
         .and_then(|space| space.is_confined())
         .map_err(|error| error.describe())?;
+    // Not earlier: the words would delay the first read.
+    report::begin("bench-nvme", method, None);
     if let Some(ticks) = ticks.filter(|_| confined) {
         report("boot/first_nvme_read", method, &[ticks as f64]);
     }
     // Whoever started this program has its own work done by then.
     thread::sleep(Duration::from_millis(1));
     match method {
-        Method::Counted => counted::all(disk, driver, confined),
-        Method::Timed => timed::all(disk, driver),
+        Method::Counted => counted::all(disk, driver, confined)?,
+        _ => timed::all(disk, driver)?,
     }
+    report::end();
+    Ok(())
 }
 
 /// The time-stamp counter at the kernel's first instruction.

@@ -5,7 +5,12 @@ use spillway_edu::{BUFFER_SIZE, DEFAULT_ADDRESS_BITS, Edu};
 use spillway_hal::HalErrorKind;
 use spillway_native::Function;
 
-tests![the_driver_works_on_the_device_of_the_manifest];
+use crate::machine::wide_edu;
+
+tests![
+    the_driver_works_on_the_device_of_the_manifest,
+    the_driver_works_on_a_device_with_all_address_bits,
+];
 
 fn the_driver_works_on_the_device_of_the_manifest() -> Outcome {
     let none = Function::named("no-such-device").map(drop).unwrap_err();
@@ -14,7 +19,15 @@ fn the_driver_works_on_the_device_of_the_manifest() -> Outcome {
     let second = Function::named("edu").map(drop).unwrap_err();
     equal!(second.kind, HalErrorKind::Busy);
     // Without an IOMMU, too: memory is found where the device reaches it.
-    let mut edu = Edu::new(function, DEFAULT_ADDRESS_BITS)?;
+    works(function, DEFAULT_ADDRESS_BITS)
+}
+
+fn the_driver_works_on_a_device_with_all_address_bits() -> Outcome {
+    works(Function::new(wide_edu()?)?, 64)
+}
+
+fn works(function: Function, address_bits: u8) -> Outcome {
+    let mut edu = Edu::new(function, address_bits)?;
     check!(edu.is_alive());
     equal!(edu.version().0, 1);
     for (n, factorial) in [(0, 1), (5, 120), (10, 3_628_800), (13, 1_932_053_504)] {

@@ -4,14 +4,15 @@ use alloc::vec::Vec;
 
 use driver_sdk::{abi::device::PinArguments, prelude::*};
 use guest_harness::harness::{Outcome, check, equal, tests};
-use spillway_hal::{Both, Device, DmaConstraints};
+use spillway_hal::{Both, Device, DmaConstraints, HalErrorKind};
 use spillway_native::Function;
 
 use crate::machine::{disk, whole};
 
 tests![
     a_trusted_device_needs_contiguous_memory,
-    alignment_is_had_without_an_iommu
+    alignment_is_had_without_an_iommu,
+    memory_is_found_where_few_address_bits_reach,
 ];
 
 fn a_trusted_device_needs_contiguous_memory() -> Outcome {
@@ -64,5 +65,28 @@ fn alignment_is_had_without_an_iommu() -> Outcome {
         equal!(buffer.io_address(0).as_u64() % (1 << shift), 0);
         equal!(buffer.load::<u64>(8184), 0);
     }
+    Ok(())
+}
+
+fn memory_is_found_where_few_address_bits_reach() -> Outcome {
+    let function = Function::new(disk()?)?;
+    let allocate = |bits| function.allocate::<Both>(1 << 20, DmaConstraints::bits(bits));
+    for bits in [24, 28, 32, 64] {
+        let buffer = allocate(bits)?;
+        let last = u128::from(buffer.io_address(buffer.len() - 1).as_u64());
+        check!(last < 1 << bits, "{last:#x} has more than {bits} bits");
+    }
+    // The first megabyte is nobody's.
+    let none = allocate(20).map(drop).unwrap_err();
+    equal!(none.kind, HalErrorKind::OutOfMemory);
+    equal!(
+        Memory::contiguous_below(4096, 19).map(drop),
+        Err(Error::BadArgument)
+    );
+    equal!(
+        Memory::contiguous_below(4096, 65).map(drop),
+        Err(Error::BadArgument)
+    );
+    drop(Memory::contiguous_below(4096, 21)?);
     Ok(())
 }

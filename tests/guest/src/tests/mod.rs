@@ -16,6 +16,7 @@ mod pointers;
 mod regressions;
 mod rights;
 mod schedule;
+mod services;
 mod shootdown;
 mod start;
 mod sync;
@@ -40,6 +41,7 @@ pub const ALL: &[&[Test]] = &[
     sync::TESTS,
     channels::TESTS,
     schedule::TESTS,
+    services::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,

@@ -1,0 +1,304 @@
+//! Rows that belong together: everything that was measured of one case, and cases that can be
+//! compared.
+//!
+//! A row belongs to a case if it has the labels `level` and `qd` and a name that says what it is:
+//! `subject/<level>_qd<depth>` and a suffix, such as `levels/sync_qd1_kernel`. Rows of another
+//! system have the label `system`; without it, it is Spillway.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spillway_plan::Level;
+use spillway_wire::{Method, Quantity};
+
+use crate::{Better, Measurement};
+
+/// What latencies are reported: the suffix, and how many in all are not longer.
+pub const PERCENTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("max", 1.0),
+];
+
+/// What a row of a case says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// So much of it for one operation.
+    PerOperation(Quantity),
+    /// Operations in a second.
+    Throughput,
+    /// The mean latency, with the histogram.
+    Latency,
+    /// A position in [`PERCENTILES`].
+    Percentile(usize),
+}
+
+impl What {
+    /// The end of a row's name.
+    pub fn suffix(self) -> String {
+        match self {
+            Self::PerOperation(Quantity::Instructions) => String::new(),
+            Self::PerOperation(quantity) => format!("_{}", quantity.name()),
+            Self::Throughput => "_iops".into(),
+            Self::Latency => "_latency".into(),
+            Self::Percentile(index) => format!("_latency_{}", PERCENTILES[index].0),
+        }
+    }
+
+    /// The unit of the row.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Throughput => "iops",
+            Self::Latency | Self::Percentile(_) => "nanoseconds",
+            Self::PerOperation(quantity) => match quantity {
+                Quantity::Instructions
+                | Quantity::Application
+                | Quantity::Driver
+                | Quantity::Kernel
+                | Quantity::EmptyPollInstructions
+                | Quantity::IdleInstructions => "instructions",
+                Quantity::EmptyPolls => "polls",
+                Quantity::SystemCalls => "calls",
+                Quantity::AddressSpaceSwitches => "switches",
+                Quantity::MmioWrites => "writes",
+                Quantity::Interrupts => "interrupts",
+                Quantity::WakeUps => "wake-ups",
+                Quantity::BytesCopied => "bytes",
+                Quantity::IotlbFlushes => "flushes",
+                Quantity::Nanoseconds => "nanoseconds",
+            },
+        }
+    }
+
+    /// Which way is progress.
+    pub const fn better(self) -> Better {
+        match self {
+            Self::Throughput => Better::Higher,
+            _ => Better::Lower,
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let quantities = Quantity::ALL.into_iter().map(Self::PerOperation);
+        let percentiles = (0..PERCENTILES.len()).map(Self::Percentile);
+        quantities
+            .chain([Self::Throughput, Self::Latency])
+            .chain(percentiles)
+    }
+
+    /// What a row says; `None` if it belongs to no case.
+    pub fn of(row: &Measurement) -> Option<Self> {
+        let (level, depth) = (row.label("level")?, row.label("qd")?);
+        let (_, name) = row.name.split_once('/')?;
+        if let Some(suffix) = name.strip_prefix(&format!("{level}_qd{depth}")) {
+            return Self::all().find(|what| what.suffix() == suffix);
+        }
+        // The names of the plan `nvme`, which has one level.
+        let what = match name.strip_suffix(&format!("_qd{depth}")) {
+            Some("iops") => Self::Throughput,
+            Some("mmio_per_io") => Self::PerOperation(Quantity::MmioWrites),
+            Some("polls_in_vain") => Self::PerOperation(Quantity::EmptyPolls),
+            Some(_) => return None,
+            None => {
+                let percentile = name.strip_prefix(&format!("latency_qd{depth}_"))?;
+                let known = |(name, _): &(&str, f64)| *name == percentile;
+                Self::Percentile(PERCENTILES.iter().position(known)?)
+            }
+        };
+        Some(what)
+    }
+}
+
+/// The rows of one case.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    labels: BTreeMap<&'a str, &'a str>,
+    rows: BTreeMap<(Method, What), &'a Measurement>,
+}
+
+impl<'a> Case<'a> {
+    /// A label's value; empty without it.
+    pub fn label(&self, name: &str) -> &'a str {
+        self.labels.get(name).copied().unwrap_or_default()
+    }
+
+    /// Requests in flight.
+    pub fn depth(&self) -> u32 {
+        self.label("qd").parse().unwrap_or(0)
+    }
+
+    /// The level, and the system if it is another one.
+    pub fn series(&self) -> String {
+        match self.label("system") {
+            "" | "spillway" => self.label("level").into(),
+            system => format!("{system} {}", self.label("level")),
+        }
+    }
+
+    /// The level, if it is one of ours.
+    pub fn level(&self) -> Option<Level> {
+        let ours = matches!(self.label("system"), "" | "spillway");
+        Level::from_name(self.label("level")).filter(|_| ours)
+    }
+
+    /// A row.
+    pub fn row(&self, method: Method, what: What) -> Option<&'a Measurement> {
+        self.rows.get(&(method, what)).copied()
+    }
+
+    /// What was counted for one operation.
+    pub fn counted(&self, quantity: Quantity) -> Option<f64> {
+        let row = self.row(Method::Counted, What::PerOperation(quantity));
+        row.map(|row| row.value)
+    }
+
+    /// What was counted for one operation, or else taken from a counter in a timed run.
+    pub fn per_operation(&self, quantity: Quantity) -> Option<f64> {
+        let timed = || self.row(Method::Timed, What::PerOperation(quantity));
+        self.counted(quantity)
+            .or_else(|| timed().map(|row| row.value))
+    }
+
+    /// "read", "write" or "operation".
+    pub fn operation(&self) -> &'static str {
+        match self.label("reads") {
+            "100" => "read",
+            "0" => "write",
+            _ => "operation",
+        }
+    }
+
+    /// Our levels first, in their order, then the others.
+    fn order(&self) -> (u8, String, u32) {
+        let level = self.level().map_or(u8::MAX, |level| level as u8);
+        (level, self.series(), self.depth())
+    }
+}
+
+/// The cases of a document, sorted by level and depth.
+pub fn cases(results: &[Measurement]) -> Vec<Case<'_>> {
+    let mut cases: BTreeMap<BTreeMap<&str, &str>, Case> = BTreeMap::new();
+    for row in results {
+        let Some(what) = What::of(row) else { continue };
+        let labels = row.labels.iter();
+        let labels: BTreeMap<&str, &str> = labels
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let case = cases.entry(labels.clone()).or_insert_with(|| Case {
+            labels,
+            rows: BTreeMap::new(),
+        });
+        case.rows.entry((row.method, what)).or_insert(row);
+    }
+    let mut cases: Vec<_> = cases.into_values().collect();
+    cases.sort_by_key(Case::order);
+    cases
+}
+
+/// Cases under the same conditions: they differ in level and depth only.
+#[derive(Clone, Debug)]
+pub struct Group<'a> {
+    /// What distinguishes it from the other groups, such as "wait poll"; empty if there is no other.
+    pub title: String,
+    /// Sorted by level and depth.
+    pub cases: Vec<Case<'a>>,
+}
+
+/// What follows from level and depth, or is the level.
+const FREE: [&str; 5] = ["level", "qd", "threads", "batch", "system"];
+
+/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose.
+pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
+    let mut sorted: BTreeMap<Vec<(&str, &str)>, Vec<Case<'a>>> = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.label("step").is_empty()) {
+        let fixed = case.labels.iter().filter(|(name, _)| !FREE.contains(name));
+        let key = fixed.map(|(name, value)| (*name, *value)).collect();
+        sorted.entry(key).or_default().push(case.clone());
+    }
+    let mut differ: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let names: BTreeSet<&str> = sorted.keys().flatten().map(|(name, _)| *name).collect();
+    for key in sorted.keys() {
+        let key: BTreeMap<&str, &str> = key.iter().copied().collect();
+        for name in &names {
+            differ
+                .entry(name)
+                .or_default()
+                .insert(key.get(name).copied().unwrap_or_default());
+        }
+    }
+    let title = |key: &[(&str, &str)]| {
+        let telling = key.iter().filter(|(name, _)| differ[name].len() > 1);
+        let words: Vec<_> = telling
+            .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
+            .collect();
+        words.join(", ")
+    };
+    let mut groups: Vec<_> = sorted
+        .into_iter()
+        .map(|(key, cases)| Group {
+            title: title(&key),
+            cases,
+        })
+        .collect();
+    // What has most to compare comes first.
+    groups.sort_by_key(|group| std::cmp::Reverse(group.cases.len()));
+    groups
+}
+
+impl<'a> Group<'a> {
+    /// The cases by level, those of ours first. Where one level has several cases of one depth, they
+    /// are told apart by what distinguishes them.
+    pub fn series(&self) -> Vec<(String, Vec<&Case<'a>>)> {
+        let mut series: Vec<(String, Vec<&Case<'a>>)> = Vec::new();
+        let ambiguous = |name: &str, case: &Case| {
+            let same =
+                |other: &&Case| other.series() == case.series() && other.depth() == case.depth();
+            let values: BTreeSet<_> = self
+                .cases
+                .iter()
+                .filter(same)
+                .map(|other| other.label(name))
+                .collect();
+            values.len() > 1
+        };
+        for case in &self.cases {
+            let mut name = case.series();
+            for label in ["batch", "threads"] {
+                if ambiguous(label, case) {
+                    name += &format!(", {label} {}", case.label(label));
+                }
+            }
+            match series.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, cases)) => cases.push(case),
+                None => series.push((name, vec![case])),
+            }
+        }
+        series
+    }
+
+    /// The conditions that all cases share, in words.
+    pub fn conditions(&self) -> Vec<(&'a str, &'a str)> {
+        let Some(case) = self.cases.first() else {
+            return Vec::new();
+        };
+        let fixed = case.labels.iter().filter(|(name, _)| !FREE.contains(name));
+        fixed.map(|(name, value)| (*name, *value)).collect()
+    }
+}
+
+/// The steps of an ablation in their order, each with its case.
+pub fn steps<'a>(cases: &[Case<'a>]) -> Vec<(&'a str, Case<'a>)> {
+    let steps = cases.iter().filter(|case| !case.label("step").is_empty());
+    let mut steps: Vec<_> = steps
+        .map(|case| (case.label("step"), case.clone()))
+        .collect();
+    // By the number in front, so that 10 comes behind 9.
+    let number = |step: &str| {
+        step.split(' ')
+            .next()
+            .and_then(|word| word.parse::<u32>().ok())
+    };
+    steps.sort_by_key(|(step, _)| (number(step).unwrap_or(u32::MAX), *step));
+    steps
+}

@@ -1,0 +1,182 @@
+//! The results as tables for a terminal of 80 columns.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use spillway_wire::{Method, Quantity};
+
+use crate::{
+    Measurement,
+    case::{self, Case, Group, What},
+    limits,
+    number::{duration, number, short},
+};
+
+/// Columns of the narrowest terminal that is thought of.
+const WIDTH: u16 = 80;
+
+/// Everything: the comparison of levels, if there is one, then every other row by method.
+pub fn render(results: &[Measurement]) -> String {
+    let cases = case::cases(results);
+    let groups = case::groups(&cases);
+    let compared: Vec<_> = groups.iter().filter(|group| is_comparison(group)).collect();
+    let mut text = String::new();
+    for group in &compared {
+        if !group.title.is_empty() {
+            text += &format!("{}\n", group.title);
+        }
+        text += &levels(group);
+        text.push('\n');
+    }
+    let steps = case::steps(&cases);
+    if !steps.is_empty() {
+        text += &ablation(&steps);
+        text.push('\n');
+    }
+    for method in Method::ALL {
+        let is_shown = |row: &&Measurement| {
+            let is_compared =
+                What::of(row).is_some() && (!compared.is_empty() || !steps.is_empty());
+            row.method == method && !(is_compared && row.name.starts_with("levels/"))
+        };
+        let rows: Vec<_> = results.iter().filter(is_shown).collect();
+        if !rows.is_empty() {
+            text += &plain(method, &rows);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Whether a group has more than one level, or comes from a plan of levels.
+fn is_comparison(group: &Group) -> bool {
+    let is_level = |case: &Case| !case.label("device").is_empty();
+    group.series().len() > 1 || group.cases.iter().any(is_level)
+}
+
+fn new(head: &[&str], words: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_width(WIDTH);
+    table.set_header(head.to_vec());
+    for index in 0..head.len() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if !words.contains(&index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table
+}
+
+fn text(table: &Table) -> String {
+    let lines = table.lines();
+    let lines: Vec<_> = lines
+        .map(|line| line.trim_end().to_string() + "\n")
+        .collect();
+    lines.concat()
+}
+
+/// Costs and speeds of a group, one line a case.
+fn levels(group: &Group) -> String {
+    let head = [
+        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switches", "ops/s", "p50",
+        "p99",
+    ];
+    let mut table = new(&head, &[0]);
+    for (name, cases) in group.series() {
+        for case in cases {
+            let cost = |quantity| case.per_operation(quantity).map_or("–".into(), number);
+            let timed = |what, show: fn(f64) -> String| {
+                let row = case.row(Method::Timed, what);
+                row.map_or("–".into(), |row| show(row.value))
+            };
+            table.add_row([
+                name.clone(),
+                case.depth().to_string(),
+                cost(Quantity::Instructions),
+                cost(Quantity::Application),
+                cost(Quantity::Driver),
+                cost(Quantity::Kernel),
+                cost(Quantity::SystemCalls),
+                cost(Quantity::AddressSpaceSwitches),
+                timed(What::Throughput, short),
+                timed(What::Percentile(0), duration),
+                timed(What::Percentile(2), duration),
+            ]);
+        }
+    }
+    text(&table) + "per operation; instr = instructions of work, – = not measured\n"
+}
+
+/// The steps of an ablation and what each saves.
+fn ablation(steps: &[(&str, Case)]) -> String {
+    let mut table = new(&["step", "level", "instr", "change", "ops/s"], &[0, 1]);
+    let mut before = None;
+    for (step, case) in steps {
+        let cost = case.counted(Quantity::Instructions);
+        let change = cost.zip(before).map(|(now, before)| now - before);
+        let throughput = case.row(Method::Timed, What::Throughput);
+        table.add_row([
+            (*step).into(),
+            case.series(),
+            cost.map_or("–".into(), number),
+            change.map_or(String::new(), |change| {
+                let sign = if change > 0.0 { "+" } else { "" };
+                format!("{sign}{}", number(change))
+            }),
+            throughput.map_or("–".into(), |row| short(row.value)),
+        ]);
+        before = cost.or(before);
+    }
+    text(&table)
+}
+
+/// Rows with their extremes and limits.
+fn plain(method: Method, rows: &[&Measurement]) -> String {
+    let head = [
+        method.name(),
+        "median",
+        "min",
+        "max",
+        "unit",
+        "limit",
+        "aim",
+    ];
+    let mut table = new(&head, &[0, 4]);
+    for row in rows {
+        let limit = limits::of(row);
+        let shown = |value: Option<f64>| value.map_or(String::new(), number);
+        let cells = [
+            name(row, rows),
+            number(row.value),
+            number(row.min),
+            number(row.max),
+            unit(&row.unit).into(),
+            shown(limit.map(|limit| limit.most)),
+            shown(limit.and_then(|limit| limit.aim)),
+        ];
+        table.add_row(cells.map(Cell::new));
+    }
+    text(&table)
+}
+
+/// Labels are left out where the name is enough.
+fn name(row: &Measurement, rows: &[&Measurement]) -> String {
+    let same = rows.iter().filter(|other| other.name == row.name);
+    let same: Vec<_> = same.collect();
+    let telling = row.labels.iter().filter(|(label, value)| {
+        let differs = |other: &&&Measurement| other.label(label) != Some(value);
+        same.iter().any(differs)
+    });
+    let telling: Vec<_> = telling
+        .map(|(label, value)| format!(" {label}={value}"))
+        .collect();
+    format!("{}{}", row.name, telling.concat())
+}
+
+fn unit(unit: &str) -> &str {
+    match unit {
+        "instructions" => "instr",
+        "nanoseconds" => "ns",
+        unit => unit,
+    }
+}

@@ -1,0 +1,182 @@
+//! A sentence or two for a case that says why it costs what it costs. Everything in it is read off
+//! the rows: what was not measured is not mentioned, and zero is said only where zero was counted.
+
+use spillway_wire::{Method, Quantity};
+
+use crate::{
+    case::{Case, Group, What},
+    number::{number, short},
+};
+
+/// What is said of one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The level, as in the plots.
+    pub series: String,
+    /// The requests in flight of the case that it is about.
+    pub depth: u32,
+    /// The sentences.
+    pub text: String,
+}
+
+/// One for each level of a group: about its cheapest counted case, or about its fastest if nothing
+/// was counted.
+pub fn reasons(group: &Group) -> Vec<Reason> {
+    let series = group.series();
+    let chosen: Vec<_> = series
+        .iter()
+        .filter_map(|(name, cases)| Some((name, choose(cases)?)))
+        .collect();
+    let cost = |case: &Case| case.counted(Quantity::Instructions);
+    let least = chosen
+        .iter()
+        .filter_map(|(_, case)| Some((*case, cost(case)?)));
+    let least = least.min_by(|a, b| a.1.total_cmp(&b.1));
+    chosen
+        .iter()
+        .map(|(name, case)| Reason {
+            series: (*name).clone(),
+            depth: case.depth(),
+            text: sentences(
+                case,
+                least.map(|(case, cost)| (case.series(), case.depth(), cost)),
+            ),
+        })
+        .filter(|reason| !reason.text.is_empty())
+        .collect()
+}
+
+fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
+    let cheapest = cases
+        .iter()
+        .filter_map(|case| Some((case, case.counted(Quantity::Instructions)?)))
+        .min_by(|a, b| a.1.total_cmp(&b.1));
+    let fastest = || {
+        let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
+        let cases = cases
+            .iter()
+            .filter_map(|case| Some((case, throughput(case)?)));
+        cases.max_by(|a, b| a.1.total_cmp(&b.1))
+    };
+    cheapest.or_else(fastest).map(|(case, _)| *case)
+}
+
+/// Everything that can be said of a case; `least` is the cheapest of the comparison.
+fn sentences(case: &Case, least: Option<(String, u32, f64)>) -> String {
+    let mut sentences = Vec::new();
+    sentences.extend(cost(case, least));
+    sentences.extend(places(case));
+    sentences.extend(events(case));
+    sentences.extend(copies(case));
+    sentences.extend(speed(case));
+    sentences.join(" ")
+}
+
+fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
+    let cost = case.counted(Quantity::Instructions)?;
+    let mut text = format!(
+        "A {} costs {} instructions of work",
+        case.operation(),
+        number(cost)
+    );
+    if let Some((series, depth, least)) = least
+        && (series != case.series() || depth != case.depth())
+        && least > 0.0
+        && cost > least
+    {
+        text += &format!(
+            ", {} times as many as {series} at depth {depth}",
+            short(cost / least)
+        );
+    }
+    Some(text + ".")
+}
+
+/// The place that has most of it.
+fn places(case: &Case) -> Option<String> {
+    let places = [
+        (Quantity::Application, "the application"),
+        (Quantity::Driver, "the driver process"),
+        (Quantity::Kernel, "the kernel"),
+    ];
+    let known: Vec<_> = places
+        .iter()
+        .filter_map(|(quantity, place)| Some((*place, case.counted(*quantity)?)))
+        .collect();
+    let sum: f64 = known.iter().map(|(_, cost)| cost).sum();
+    if known.len() < 2 || sum <= 0.0 {
+        return None;
+    }
+    let (most, cost) = known.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let share = 100.0 * cost / sum;
+    let none: Vec<_> = known
+        .iter()
+        .filter(|(_, cost)| *cost == 0.0)
+        .map(|(place, _)| *place)
+        .collect();
+    let rest = match none.len() {
+        0 => String::new(),
+        _ => format!(", and none in {}", none.join(" nor in ")),
+    };
+    Some(match none.len() + 1 == known.len() {
+        true => format!("All of them are spent in {most}{rest}."),
+        false => format!("{share:.0} % of them are spent in {most}{rest}."),
+    })
+}
+
+/// What interrupts the straight way, and how often.
+fn events(case: &Case) -> Option<String> {
+    let kinds = [
+        (Quantity::SystemCalls, "system call"),
+        (Quantity::AddressSpaceSwitches, "address-space switch"),
+        (Quantity::Interrupts, "interrupt"),
+        (Quantity::WakeUps, "wake-up"),
+        (Quantity::MmioWrites, "register write"),
+        (Quantity::IotlbFlushes, "IOTLB flush"),
+    ];
+    let known = kinds
+        .iter()
+        .filter_map(|(quantity, name)| Some((*name, case.per_operation(*quantity)?)));
+    let (some, none): (Vec<_>, Vec<_>) = known.partition(|(_, count)| *count > 0.0);
+    let counted = |(name, count): &(&str, f64)| match *count {
+        1.0 => format!("1 {name}"),
+        count => format!("{} {}", number(count), plural(name)),
+    };
+    let some: Vec<_> = some.iter().map(counted).collect();
+    let none: Vec<_> = none.iter().map(|(name, _)| format!("no {name}")).collect();
+    let all = list(&[some, none].concat(), "and")?;
+    Some(format!("It takes {all}."))
+}
+
+fn copies(case: &Case) -> Option<String> {
+    let bytes = case.per_operation(Quantity::BytesCopied)?;
+    Some(match bytes {
+        0.0 => "No byte is copied.".into(),
+        bytes => format!("{} bytes are copied.", number(bytes)),
+    })
+}
+
+fn speed(case: &Case) -> Option<String> {
+    let throughput = case.row(Method::Timed, What::Throughput)?;
+    let depth = case.depth();
+    Some(format!(
+        "With {depth} in flight, {} were done in a second.",
+        short(throughput.value)
+    ))
+}
+
+fn plural(name: &str) -> String {
+    match name.ends_with("ch") || name.ends_with("sh") {
+        true => format!("{name}es"),
+        false => format!("{name}s"),
+    }
+}
+
+/// `a, b and c`.
+fn list(words: &[String], and: &str) -> Option<String> {
+    let (last, rest) = words.split_last()?;
+    Some(match rest.is_empty() {
+        true => last.clone(),
+        false => format!("{} {and} {last}", rest.join(", ")),
+    })
+}

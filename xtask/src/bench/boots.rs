@@ -1,0 +1,211 @@
+//! The machines of a plan: made once, booted as often as it takes.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Result;
+use spillway_plan::{Backend, Boot, Device, Method, Plan};
+use spillway_report::collect::Collector;
+
+use super::{
+    gather,
+    image_check::{self, Image},
+};
+use crate::{
+    accel::Accelerator,
+    cli::BenchOptions,
+    image::BootFiles,
+    qemu::{Disk, Machine},
+    session::Session,
+    ui::Course,
+    workspace::Workspace,
+};
+
+/// Seconds that one boot may take.
+const LIMIT: u64 = 300;
+/// Bytes of a disk without a medium.
+const NULL_DISK: u64 = 1 << 30;
+/// What a list of cases is called in the boot image.
+const MODULE: &str = "plan";
+
+/// The boots of a plan.
+pub struct Boots {
+    boots: Vec<Planned>,
+    repetitions: u32,
+    limit: Duration,
+}
+
+/// One of them.
+pub struct Planned {
+    pub boot: Boot,
+    session: Session,
+    /// The machine, once it is known what executes it.
+    pub machine: Machine,
+    /// What it boots from, once it is built.
+    pub files: Option<BootFiles>,
+}
+
+impl Boots {
+    /// Reads the manifests.
+    pub fn new(workspace: &Workspace, plan: &Plan, options: &BenchOptions) -> Result<Self> {
+        let planned = |(index, boot): (usize, Boot)| -> Result<Planned> {
+            let usual = Path::new(&boot.manifest).to_path_buf();
+            let manifest = options.manifest.as_deref().unwrap_or(&usual);
+            let mut session = Session::new(workspace, &options.machine, manifest)?;
+            session.machine.cores = boot.cores.unwrap_or(options.cores);
+            session
+                .recipe
+                .rename(&format!("bench-{}-{index}", plan.name));
+            session.machine.image = Some(session.recipe.output().into());
+            tell(&mut session, &boot)?;
+            Ok(Planned {
+                machine: machine(&boot, &session.machine),
+                boot,
+                session,
+                files: None,
+            })
+        };
+        let boots = plan.boots().into_iter().enumerate().map(planned);
+        Ok(Self {
+            boots: boots.collect::<Result<_>>()?,
+            repetitions: plan.repetitions,
+            limit: Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT)),
+        })
+    }
+
+    /// Leaves out boots by another method.
+    pub fn only(&mut self, method: Method) {
+        self.boots.retain(|planned| planned.boot.method == method);
+    }
+
+    /// Every one of them.
+    pub fn all(&self) -> &[Planned] {
+        &self.boots
+    }
+
+    /// Prints what would be done.
+    pub fn describe(&self) {
+        for (index, planned) in self.boots.iter().enumerate() {
+            if index == 0 {
+                planned.session.describe_builds();
+            }
+            println!("{}", planned.machine.shell_line());
+        }
+    }
+
+    /// Builds everything, then boots: counted machines once, timed ones as often as the plan says,
+    /// one after the other, so that what disturbs the host disturbs them all.
+    pub fn run(&mut self, collector: &mut Collector) -> Result<()> {
+        self.prepare()?;
+        let timed = |planned: &&Planned| planned.boot.method == Method::Timed;
+        let counted = self.boots.iter().filter(|planned| !timed(planned));
+        let rounds = (1..=self.repetitions).flat_map(|round| {
+            let boots = self.boots.iter().filter(timed);
+            boots.map(move |planned| (planned, round))
+        });
+        let all: Vec<_> = counted.map(|planned| (planned, 1)).chain(rounds).collect();
+        let course = Course::new(all.len());
+        for (planned, round) in all {
+            course.begin(self.clause(planned, round));
+            let image = planned.image()?;
+            let mut machine = planned.machine.clone();
+            if let Some(image) = &image {
+                machine.disk = Some(disk(&planned.boot, Disk::file(image.path())));
+            }
+            gather::boot(&machine, &planned.boot, self.limit, &course, collector)?;
+            if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
+                image_check::check(image, cases)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let mut chosen = None;
+        for planned in &mut self.boots {
+            planned.files = Some(planned.session.prepare_like(chosen)?);
+            chosen = Some(planned.session.machine.accelerator);
+            planned.machine = machine(&planned.boot, &planned.session.machine);
+        }
+        Ok(())
+    }
+
+    fn clause(&self, planned: &Planned, round: u32) -> String {
+        let boot = &planned.boot;
+        let what = match boot.cases {
+            Some(_) => boot
+                .words
+                .iter()
+                .skip(1)
+                .map(|(_, word)| *word)
+                .collect::<Vec<_>>()
+                .join(" "),
+            None => boot.program.clone(),
+        };
+        match boot.method {
+            Method::Timed => format!("{what}, timed, round {round} of {}", self.repetitions),
+            method => format!("{what}, {}", method.name()),
+        }
+    }
+}
+
+impl Planned {
+    /// The disk image of a machine that has one.
+    fn image(&self) -> Result<Option<Image>> {
+        match (&self.boot.cases, self.boot.backend) {
+            (Some(cases), Some(Backend::File)) => Ok(Some(image_check::make(cases)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Tells the programs how they are run, and what is measured.
+fn tell(session: &mut Session, boot: &Boot) -> Result<()> {
+    session.recipe.replace_in_arguments(&boot.words);
+    session.recipe.change_arguments(&boot.program, |arguments| {
+        if !arguments.is_empty() {
+            arguments.remove(0);
+        }
+        arguments.insert(0, boot.method.name().into());
+    });
+    match &boot.cases {
+        Some(cases) => session.recipe.provide(MODULE, cases.encode()?),
+        None => Ok(()),
+    }
+}
+
+/// The machine of a boot, from the one that the flags describe.
+fn machine(boot: &Boot, usual: &Machine) -> Machine {
+    let mut machine = usual.clone();
+    if let Some(iommu) = boot.iommu {
+        machine.iommu = iommu;
+        if !iommu {
+            machine.append.push("dma=trust".into());
+        }
+    }
+    if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
+        machine.disk = Some(disk(boot, Disk::null(NULL_DISK)));
+    }
+    match boot.method {
+        Method::Counted => counted(machine),
+        _ => machine,
+    }
+}
+
+fn disk(boot: &Boot, disk: Disk) -> Disk {
+    match boot.device {
+        Some(Device::VirtioBlk) => disk.on_virtio(),
+        _ => disk,
+    }
+}
+
+/// One core, and a clock that advances by one nanosecond with each instruction. Idling would let
+/// it jump, so the kernel spins.
+fn counted(mut machine: Machine) -> Machine {
+    machine.accelerator = Accelerator::Tcg;
+    machine.cores = 1;
+    machine
+        .extra
+        .extend(["-icount", "shift=0,sleep=off"].map(String::from));
+    machine.append.push("idle=poll".into());
+    machine
+}
