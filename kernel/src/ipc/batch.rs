@@ -13,7 +13,6 @@ use spillway_abi::{
 
 use super::{
     Sent, acquire_slot, copy,
-    end::cancel,
     prepare::prepare,
     pump, release_slot, reply,
     reply::Answer,
@@ -234,12 +233,13 @@ fn begin(
     };
     match (operation, object) {
         (Operation::Reply, Object::Service(service)) => {
-            answer(guard, &service, rights, submission.arguments)
+            answer(guard, thread, &service, rights, submission.arguments)
         }
-        (Operation::Cancel, Object::IoQueue(other)) => {
-            let result = cancel(guard, &other, submission.arguments[0]);
-            Begun::Done(result.map_err(|error| (error, 0)))
-        }
+        (Operation::Close, _) => act(syscall::close(
+            guard,
+            thread,
+            Handle::from_raw(submission.object),
+        )),
         (Operation::Wait, object) => wait_for(guard, thread, queue, submission, &object, rights),
         (_, Object::Remote(remote)) => {
             let prepared = prepare(
@@ -256,11 +256,6 @@ fn begin(
                 Err(error) => failed(error),
             }
         }
-        (Operation::Close, _) => act(syscall::close(
-            guard,
-            thread,
-            Handle::from_raw(submission.object),
-        )),
         (operation, object) => act(syscall::perform(
             guard,
             thread,
@@ -283,12 +278,16 @@ fn act(action: Action) -> Begun {
 #[inline]
 fn answer(
     guard: &mut Guard,
+    thread: &Thread,
     service: &Arc<Service>,
     rights: Rights,
     [token, status, value, extra]: [u64; 4],
 ) -> Begun {
     if !rights.contains(Rights::WRITE) {
         return Begun::Done(Err((Error::MissingRight, 0)));
+    }
+    if let Err(error) = syscall::check_server(thread, service) {
+        return Begun::Done(Err((error, 0)));
     }
     let answered = Reply::from_raw([status, value, extra])
         .and_then(|answer| reply::reply(guard, service, Token(token), answer));
