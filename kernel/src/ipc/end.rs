@@ -10,7 +10,7 @@ use spillway_abi::Error;
 
 use super::{
     Stage, delist, enlist, reply,
-    requests::{self, Entry, Request},
+    requests::{self, Entry, Request, WAITERS},
     window::{release_slot, wake_waiter},
     with_asked, withdraw,
 };
@@ -25,6 +25,8 @@ use crate::{
 
 /// Requests answered per step.
 const ANSWERS: usize = 16;
+/// Askers looked at per step.
+const SEEN: u16 = 256;
 
 /// A service that is being ended.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct EndService {
     service: Arc<Service>,
     /// Its server is ending, too, and has no device any more.
     is_last: bool,
+    /// Askers that were looked at for a request that was taken.
+    seen: u16,
 }
 
 impl EndService {
@@ -41,6 +45,7 @@ impl EndService {
         Self {
             service,
             is_last: false,
+            seen: 0,
         }
     }
 
@@ -50,14 +55,15 @@ impl EndService {
         Self {
             service,
             is_last: true,
+            seen: 0,
         }
     }
 
     /// A part. Whether that was all.
-    pub fn advance(&self, kernel: &mut Kernel) -> bool {
+    pub fn advance(&mut self, kernel: &mut Kernel) -> bool {
         for _ in 0..ANSWERS {
             if !self.answer_one(kernel) {
-                return self.finish(kernel);
+                return self.answer_taken(kernel) && self.finish(kernel);
             }
         }
         false
@@ -68,8 +74,27 @@ impl EndService {
         &self.service.owner
     }
 
+    /// Looks at some askers for requests that were taken. Whether those were the last.
+    fn answer_taken(&mut self, kernel: &mut Kernel) -> bool {
+        let end = (self.seen + SEEN).min(WAITERS as u16);
+        for asker in self.seen..end {
+            if self.service.state.get(kernel).taken_count == 0 {
+                return true;
+            }
+            let token = with_asked(kernel, asker, |asked| {
+                let is_here = Arc::ptr_eq(&asked.remote.service, &self.service);
+                (is_here && (self.is_last || !asked.is_registered())).then_some(asked.message.token)
+            });
+            if let Some(Some(token)) = token {
+                let _ = reply::answer(kernel, &self.service, token, Err((Error::ServerGone, 0)));
+            }
+        }
+        self.seen = end;
+        usize::from(end) == WAITERS
+    }
+
     /// A part as an operation of its own.
-    pub fn step(self, guard: &mut Guard) -> Progress {
+    pub fn step(mut self, guard: &mut Guard) -> Progress {
         if self.advance(guard) {
             Progress::Done(Ok(0))
         } else {
@@ -88,33 +113,20 @@ impl EndService {
         if wake_waiter(kernel, service, None) {
             return true;
         }
-        let state = service.state.get(kernel);
-        let asker = match (state.waiting.front(), state.taken.front()) {
-            (Some(asker), _) | (None, Some(asker)) => asker,
-            (None, None) if self.is_last => match state.cancelled.front() {
-                Some(asker) => asker,
-                None => return false,
-            },
-            (None, None) => return false,
-        };
-        let asked = with_asked(kernel, asker, |asked| {
-            let stays = !self.is_last && asked.stage == Stage::Taken && asked.is_registered();
-            let before = asked.stage;
-            if stays {
-                asked.stage = Stage::Cancelled;
-            }
-            (asked.message.token, before, stays)
-        });
-        match asked {
-            Some((_, before, true)) => {
-                delist(kernel, service, asker, before);
-                enlist(kernel, service, asker, Stage::Cancelled);
-            }
-            Some((token, _, false)) => {
-                let _ = reply::answer(kernel, service, token, Err((Error::ServerGone, 0)));
-            }
-            None => debug_assert!(false, "an asker on a list has asked"),
+        if let Some(asker) = service.state.get(kernel).cancelled.front() {
+            // It has been taken, and nobody is to be told any more.
+            delist(kernel, service, asker, Stage::Cancelled);
+            enlist(kernel, service, asker, Stage::Taken);
+            with_asked(kernel, asker, |asked| asked.stage = Stage::Taken);
+            return true;
         }
+        let Some(asker) = service.state.get(kernel).waiting.front() else {
+            return false;
+        };
+        let token = with_asked(kernel, asker, |asked| asked.message.token);
+        let answered =
+            token.map(|token| reply::answer(kernel, service, token, Err((Error::ServerGone, 0))));
+        debug_assert_eq!(answered, Some(Ok(())), "an asker on a list has asked");
         true
     }
 
@@ -125,7 +137,7 @@ impl EndService {
         if let Some((queue, _)) = state.queue.take() {
             queue.unbind(kernel, service);
         }
-        if service.state.get(kernel).cancelled.is_empty() {
+        if service.state.get(kernel).taken_count == 0 {
             if let Some(window) = service.state.get_mut(kernel).window.take() {
                 window.memory.let_go(kernel, &service.owner.account);
             }
@@ -139,8 +151,14 @@ impl EndService {
 /// Nothing new comes to a service, and its threads no longer wait for it.
 fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
     service.state.get_mut(kernel).ended = true;
-    let wait = Wait::Serve(service.clone());
-    while sched::wake_first(kernel, &wait, Err(Error::ServerGone)) {}
+    while let Some(slot) = service.state.get(kernel).server {
+        super::remove_server(kernel, service, slot);
+        if let Some(thread) = kernel.sched.find(slot) {
+            sched::unblock(kernel, &thread);
+            thread.set_result(kernel, Err(Error::ServerGone));
+            sched::make_ready(kernel, &thread);
+        }
+    }
     while let Some((_, event)) = service.state.get_mut(kernel).events.pop() {
         event.signal(kernel);
     }

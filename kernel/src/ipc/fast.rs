@@ -12,7 +12,7 @@ use spillway_abi::{
     service::{Message, Notice, Token, What},
 };
 
-use super::{Asked, Stage, requests};
+use super::{Asked, Stage, has_news, requests};
 use crate::{
     kernel::Kernel,
     object::{
@@ -62,8 +62,7 @@ pub fn ask(
         return None;
     }
     let service = &remote.service;
-    let front = service.state.get(kernel).servers.front()?;
-    let server = kernel.sched.find(front)?;
+    let server = kernel.sched.find(service.state.get(kernel).server?)?;
     let client_state = client.state.get(kernel);
     let priority = client_state.priority;
     if client_state.stop || !sched::can_hand_over(kernel, &server, priority) {
@@ -80,8 +79,7 @@ pub fn ask(
     };
     remote.state.get_mut(kernel).uses += 1;
     let (state, links) = service.state.get_with_links(kernel);
-    state.servers.remove(links, front);
-    state.taken.push_back(links, client.slot);
+    state.server = state.servers.pop_front(links);
     state.taken_count += 1;
     sched::wait_listed(kernel, client, Wait::Answer, NO_DEADLINE);
     client.state.get_mut(kernel).asked = Some(Asked {
@@ -118,11 +116,8 @@ pub fn answer(
         return None;
     }
     let state = service.state.get(kernel);
-    let is_idle = state.waiting.is_empty()
-        && state.cancelled.is_empty()
-        && state.closed.is_none()
-        && state.queue.is_none()
-        && !state.ended;
+    let is_idle =
+        !has_news(state) && state.server.is_none() && state.queue.is_none() && !state.ended;
     let client = kernel.sched.find(token.asker())?;
     let client_state = client.state.get(kernel);
     let asked = client_state.asked.as_ref()?;
@@ -143,10 +138,9 @@ pub fn answer(
     let asked = client.state.get_mut(kernel).asked.take()?;
     asked.remote.state.get_mut(kernel).uses -= 1;
     drop(asked);
-    let (state, links) = service.state.get_with_links(kernel);
-    state.taken.remove(links, client.slot);
+    let state = service.state.get_mut(kernel);
     state.taken_count -= 1;
-    state.servers.push_back(links, server.slot);
+    state.server = Some(server.slot);
     sched::unblock(kernel, &client);
     client.set_answer(kernel, Ok(value));
     let state = server.state.get_mut(kernel);

@@ -88,15 +88,6 @@ pub enum Sent {
     Queued,
 }
 
-/// The list of a service on which an asker at a stage is.
-fn list_of(state: &mut ServiceState, stage: Stage) -> &mut List {
-    match stage {
-        Stage::Waiting => &mut state.waiting,
-        Stage::Taken => &mut state.taken,
-        Stage::Cancelled => &mut state.cancelled,
-    }
-}
-
 /// Changes one of a service's lists.
 #[inline]
 fn edit<R>(
@@ -109,34 +100,55 @@ fn edit<R>(
     f(list(state), links)
 }
 
-/// Puts an asker on the list of a stage.
+/// Counts an asker at a stage, and puts it on the list of that stage if there is one.
+#[inline]
 fn enlist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
-    edit(
-        kernel,
-        service,
-        |state| list_of(state, stage),
-        |list, links| list.push_back(links, asker),
-    );
-    count(service.state.get_mut(kernel), stage, 1);
+    let (state, links) = service.state.get_with_links(kernel);
+    match stage {
+        Stage::Waiting => {
+            state.waiting.push_back(links, asker);
+            state.waiting_count += 1;
+            return;
+        }
+        Stage::Taken => {}
+        Stage::Cancelled => state.cancelled.push_back(links, asker),
+    }
+    state.taken_count += 1;
 }
 
-/// Takes an asker off the list of its stage.
+/// Ends what [`enlist`] began.
+#[inline]
 fn delist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
-    edit(
-        kernel,
-        service,
-        |state| list_of(state, stage),
-        |list, links| list.remove(links, asker),
-    );
-    count(service.state.get_mut(kernel), stage, -1);
+    let (state, links) = service.state.get_with_links(kernel);
+    match stage {
+        Stage::Waiting => {
+            state.waiting.remove(links, asker);
+            state.waiting_count -= 1;
+            return;
+        }
+        Stage::Taken => {}
+        Stage::Cancelled => state.cancelled.remove(links, asker),
+    }
+    state.taken_count -= 1;
 }
 
-fn count(state: &mut ServiceState, stage: Stage, by: i32) {
-    let count = match stage {
-        Stage::Waiting => &mut state.waiting_count,
-        Stage::Taken | Stage::Cancelled => &mut state.taken_count,
-    };
-    *count = count.wrapping_add_signed(by);
+/// A thread waits for a request from here on.
+pub fn add_server(kernel: &mut Kernel, service: &Service, slot: u16) {
+    let (state, links) = service.state.get_with_links(kernel);
+    match state.server {
+        None => state.server = Some(slot),
+        Some(_) => state.servers.push_back(links, slot),
+    }
+}
+
+/// A thread no longer does.
+pub fn remove_server(kernel: &mut Kernel, service: &Service, slot: u16) {
+    let (state, links) = service.state.get_with_links(kernel);
+    if state.server == Some(slot) {
+        state.server = state.servers.pop_front(links);
+    } else {
+        state.servers.remove(links, slot);
+    }
 }
 
 /// Calls `f` with what an asker asked. `None` if it asked nothing.
@@ -188,7 +200,7 @@ pub fn send(
 /// Takes a thread that waits for requests, on this core if there is one, off the list.
 fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
     let me = core().index.get();
-    let first = service.state.get(kernel).servers.front()?;
+    let first = service.state.get(kernel).server?;
     let mut chosen = first;
     let mut next = Some(first);
     while let Some(slot) = next {
@@ -197,16 +209,13 @@ fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
             chosen = slot;
             break;
         }
-        next = kernel
-            .sched
-            .next_in(&service.state.get(kernel).servers, slot);
+        let servers = &service.state.get(kernel).servers;
+        next = match slot == first {
+            true => servers.front(),
+            false => kernel.sched.next_in(servers, slot),
+        };
     }
-    edit(
-        kernel,
-        service,
-        |state| &mut state.servers,
-        |list, links| list.remove(links, chosen),
-    );
+    remove_server(kernel, service, chosen);
     kernel.sched.find(chosen)
 }
 
@@ -310,8 +319,17 @@ fn give(
     Ok(handle)
 }
 
+/// Whether there is a message that nobody has taken.
+#[inline]
+fn has_news(state: &ServiceState) -> bool {
+    !state.waiting.is_empty() || !state.cancelled.is_empty() || state.closed.is_some()
+}
+
 /// Hands out messages as long as there are any and somebody who takes them.
 pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
+    if !has_news(service.state.get(kernel)) {
+        return;
+    }
     if let Some((queue, number)) = service.state.get(kernel).queue.clone() {
         while queue.has_room(kernel) {
             let Some(message) = take(kernel, service) else {
@@ -321,7 +339,7 @@ pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
         }
         return;
     }
-    while !service.state.get(kernel).servers.is_empty() {
+    while service.state.get(kernel).server.is_some() {
         let Some(message) = take(kernel, service) else {
             return;
         };

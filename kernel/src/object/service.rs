@@ -28,7 +28,8 @@ pub struct Service {
 }
 
 /// The part of a service that the kernel lock protects. An asker (a thread, or a request of a queue)
-/// is on one of the lists.
+/// whose request was not taken, or is to be cancelled, is on one of the lists. One whose request was
+/// taken is on none: at the end of the service, which is rare, all askers are looked at instead.
 #[derive(Debug, Default)]
 pub struct ServiceState {
     /// It takes no more requests.
@@ -43,15 +44,15 @@ pub struct ServiceState {
     pub waiting: List,
     /// How many those are.
     pub waiting_count: u32,
-    /// Requests that were taken and not answered.
-    pub taken: List,
-    /// How many those are, the cancelled ones included.
+    /// Requests that were taken and not answered, the cancelled ones included.
     pub taken_count: u32,
     /// Taken requests of whose cancellation the server is to be told.
     pub cancelled: List,
     /// Objects that nobody can reach any more, of which the server is to be told: the last first.
     pub closed: Option<Arc<Remote>>,
-    /// Threads that wait for a request.
+    /// A thread that waits for a request.
+    pub server: Option<u16>,
+    /// More of them.
     pub servers: List,
     /// Threads that wait for a slot of the window.
     pub window_waiters: List,

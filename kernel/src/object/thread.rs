@@ -88,9 +88,9 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// The list of those who wait for the object. Words have a table of their own, who asked a server
-    /// is on the list of its stage, a queue has one who waits, and for the deadline alone there is
-    /// no list.
+    /// The list of those who wait for the object. Words have a table of their own, who asked or serves
+    /// is known to the service, a queue has one who waits, and for the deadline alone there is no
+    /// list.
     pub fn waiters<'a>(&'a self, kernel: &'a mut Kernel) -> Option<&'a mut List> {
         Some(match self {
             Self::Process(process) => &mut process.state.get_mut(kernel).waiters,
@@ -99,8 +99,9 @@ impl Wait {
             Self::Event(event) => &mut event.state.get_mut(kernel).waiters,
             Self::Timer(timer) => &mut timer.state.get_mut(kernel).waiters,
             Self::Window(service, _) => &mut service.state.get_mut(kernel).window_waiters,
-            Self::Serve(service) => &mut service.state.get_mut(kernel).servers,
-            Self::Futex(_) | Self::Answer | Self::Queue(_) | Self::Time => return None,
+            Self::Futex(_) | Self::Answer | Self::Serve(_) | Self::Queue(_) | Self::Time => {
+                return None;
+            }
         })
     }
 }

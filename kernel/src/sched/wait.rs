@@ -111,6 +111,7 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
                 ipc::withdraw(kernel, thread.slot, asked);
             }
         }
+        Wait::Serve(service) => ipc::remove_server(kernel, service, thread.slot),
         Wait::Queue(queue) => queue.clear_waiter(kernel),
         Wait::Window(_, Some(queue)) => {
             queue.clear_waiter(kernel);

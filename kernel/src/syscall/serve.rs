@@ -93,7 +93,16 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         return Outcome::Done(Err(Error::TimedOut));
     }
-    sched::wait(&mut guard, thread, Wait::Serve(service), deadline);
+    if thread.state.get(&guard).stop {
+        client.inspect(|client| sched::make_ready(&mut guard, client));
+        return Outcome::Done(Err(Error::Interrupted));
+    }
+    entry::leave_by_call();
+    ipc::add_server(&mut guard, &service, thread.slot);
+    sched::wait_listed(&mut guard, thread, Wait::Serve(service), deadline);
+    if thread.process.is_ending() {
+        sched::interrupt_thread(&mut guard, thread.slot);
+    }
     match client {
         Some(client) if sched::can_switch_to(&guard, &client) => Outcome::SwitchTo(guard, client),
         Some(client) => {

@@ -102,7 +102,7 @@ fn bind(
         return Err(Error::Refused);
     }
     let state = service.state.get(guard);
-    if state.queue.is_some() || !state.servers.is_empty() {
+    if state.queue.is_some() || state.server.is_some() {
         return Err(Error::Busy);
     }
     let number = queue.bind(guard, service)?;
