@@ -14,6 +14,7 @@ use spillway_abi::{
 use super::{
     Sent, acquire_slot, copy,
     end::cancel,
+    fast,
     prepare::prepare,
     pump, release_slot, reply,
     reply::Answer,
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Entries per step.
-const ENTRIES: usize = 64;
+const ENTRIES: u32 = 64;
 
 /// A thread's stay in the kernel with a queue.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Enter {
 
     fn post(&self, kernel: &mut Kernel, user_data: u64, trace: u64, answer: Answer) {
         self.queue
-            .post(kernel, completion(user_data, trace, answer));
+            .post(kernel, &completion(user_data, trace, answer));
     }
 
     /// Takes at most [`ENTRIES`] entries. `None` if there is no more to do with them now.
@@ -116,15 +117,26 @@ impl Enter {
     ) -> Result<Option<Progress>, Error> {
         let queue = self.queue.clone();
         copy_answered(guard, &queue);
-        let mut taken = 0;
+        let mut batch = fast::Batch::default();
+        let mut left = queue.budget(guard)?.min(ENTRIES);
         let outcome = loop {
-            if taken == ENTRIES {
-                break Some(Progress::More(Work::Enter(self.again())));
+            if left == 0 {
+                left = queue.budget(guard)?.min(ENTRIES);
+                let has_more = left > 0 && queue.has_entries(guard);
+                break has_more.then(|| Progress::More(Work::Enter(self.again())));
             }
-            let Some(submission) = queue.next_entry(guard)? else {
+            let next = match queue.take_stalled(guard) {
+                None => queue.next_entry(guard)?,
+                stalled => stalled,
+            };
+            let Some(submission) = next else {
                 break None;
             };
-            taken += 1;
+            left -= 1;
+            if batch.take(guard, thread, &queue, &submission) {
+                continue;
+            }
+            batch.finish(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
             match begin(guard, thread, &queue, &submission) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
@@ -146,7 +158,9 @@ impl Enter {
                     break Some(Progress::More(again.with(work, user_data, trace)));
                 }
             }
+            queue.check(guard)?;
         };
+        batch.finish(guard);
         queue.publish_taken(guard);
         for index in 0.. {
             let Some(service) = queue.state.get(guard).services.get(index).cloned() else {
@@ -331,10 +345,12 @@ fn ask(
         }
         window_slot = Some(slot);
     }
-    let slot = requests::allocate(guard);
+    let Some(slot) = queue.begin(guard) else {
+        // It was taken within the budget.
+        return Begun::Done(Err((Error::Gone, 0)));
+    };
     let sequence = guard.requests.next_sequence();
     asked.message.token = Token::new(slot, window_slot, sequence);
-    queue.begin(guard, slot);
     let entry = entry_of(queue, submission);
     let sent = send(guard, slot, asked, |kernel, asked| {
         requests::set(kernel, slot, Request::Asked(entry, asked));
@@ -372,8 +388,9 @@ fn wait_for(
             Begun::Done(Err((Error::TimedOut, 0)))
         }
         Ok(None) => {
-            let slot = requests::allocate(guard);
-            queue.begin(guard, slot);
+            let Some(slot) = queue.begin(guard) else {
+                return Begun::Done(Err((Error::Gone, 0)));
+            };
             sched::edit_waiters(guard, &wait, |list, links| list.push_back(links, slot));
             let entry = entry_of(queue, submission);
             if submission.deadline != spillway_abi::call::NO_DEADLINE {
@@ -407,6 +424,6 @@ fn copy_answered(guard: &mut Guard, queue: &Arc<IoQueue>) {
             _ => Ok(bytes),
         };
         queue.state.get_mut(guard).under_way_count -= 1;
-        queue.post(guard, completion(entry.user_data, entry.trace, answer));
+        queue.post(guard, &completion(entry.user_data, entry.trace, answer));
     }
 }

@@ -55,6 +55,43 @@ pub struct Asked {
     pub stage: Stage,
 }
 
+/// A request that the fast path brought to the server: what an answer needs.
+#[derive(Debug)]
+pub struct Direct {
+    /// On what.
+    pub remote: Arc<Remote>,
+    /// Names it.
+    pub token: Token,
+    /// What it is.
+    pub what: What,
+}
+
+impl Direct {
+    /// As every other request, but for the arguments, which the server has.
+    fn in_full(self) -> Asked {
+        Asked {
+            message: Message {
+                token: self.token,
+                object: self.remote.number,
+                what: self.what,
+                arguments: [0; 3],
+                trace: 0,
+            },
+            remote: self.remote,
+            destination: None,
+            gift: None,
+            stage: Stage::Taken,
+        }
+    }
+}
+
+/// What a thread asked, taken out of it.
+pub fn take_asked(kernel: &mut Kernel, thread: &Thread) -> Option<Asked> {
+    let state = thread.state.get_mut(kernel);
+    let direct = state.direct.take().map(Direct::in_full);
+    direct.or_else(|| state.asked.take())
+}
+
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -153,9 +190,17 @@ pub fn remove_server(kernel: &mut Kernel, service: &Service, slot: u16) {
 fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> R) -> Option<R> {
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker)?;
-        thread.state.get_mut(kernel).asked.as_mut().map(f)
+        let state = thread.state.get_mut(kernel);
+        if let Some(direct) = state.direct.take() {
+            state.asked = Some(direct.in_full());
+        }
+        state.asked.as_mut().map(f)
     } else {
-        match kernel.requests.find(asker)? {
+        let request = kernel.requests.find(asker)?;
+        if matches!(request, Request::Direct(..)) {
+            request.write_out();
+        }
+        match request {
             Request::Asked(_, asked) => Some(f(asked)),
             _ => None,
         }
@@ -333,7 +378,7 @@ pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
             let Some(message) = take(kernel, service) else {
                 return;
             };
-            queue.post(kernel, completion_of(&message, number));
+            queue.post(kernel, &completion_of(&message, number));
         }
         return;
     }

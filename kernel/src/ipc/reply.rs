@@ -120,8 +120,7 @@ fn answer_taken(
     let asker = token.asker();
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker).ok_or(Error::NotFound)?;
-        let asked = thread.state.get_mut(kernel).asked.take();
-        let asked = asked.ok_or(Error::NotFound)?;
+        let asked = super::take_asked(kernel, &thread).ok_or(Error::NotFound)?;
         delist(kernel, service, asker, asked.stage);
         answer_thread(kernel, service, &thread, &asked, answer);
         release(kernel, &asked.remote);

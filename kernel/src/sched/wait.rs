@@ -107,7 +107,7 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
             waits.remove(links, thread.slot);
         }
         Wait::Answer => {
-            if let Some(asked) = thread.state.get_mut(kernel).asked.take() {
+            if let Some(asked) = ipc::take_asked(kernel, thread) {
                 ipc::withdraw(kernel, thread.slot, asked);
             }
         }

@@ -35,7 +35,8 @@ impl SystemCall for Serve {
                 ipc::fast::answer(&mut guard, thread, &service, Token(token), value)
         {
             entry::leave_by_call();
-            return Outcome::SwitchTo(guard, client);
+            drop(service);
+            sched::switch_to(guard, client)
         }
         let answered = Ok(service).and_then(|service| {
             if token == Token::NONE.0 {
