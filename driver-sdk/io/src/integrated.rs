@@ -11,12 +11,12 @@
 //!
 //! The device is not shared with other programs, and a crash of this one resets it. The program is
 //! built with one kind of driver, and trusts it with its address space. Beyond the driver's own
-//! instructions a request costs this file's: some thirty, and no allocation.
+//! instructions a request costs this file's, and no allocation; `docs/io.md` has the figures.
 //!
 //! # The path of a request
 //!
 //! ```text
-//! push   buffers -> slot; their device addresses -> the driver's queue entry
+//! push   buffers -> slot; their device addresses -> the driver's submission queue
 //! kick   the driver rings the doorbell: one register write a batch
 //!        ... the device reads or writes the memory and posts a completion ...
 //! poll   the driver reaps it by its tag, which is the slot's name; buffers -> the application

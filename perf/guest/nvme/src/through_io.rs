@@ -73,7 +73,9 @@ impl Batches for IoLoad {
         } = self;
         queue.poll(|completion| {
             *failed |= completion.result.is_err();
-            buffers.extend(completion.buffers.into_buffer());
+            if let Some(buffer) = completion.buffers.into_buffer() {
+                buffers.push(buffer);
+            }
         })
     }
 
