@@ -55,8 +55,9 @@ impl Batches for IoLoad {
         let (mut random, places) = (self.random, self.places);
         for buffer in self.buffers.drain(..) {
             let offset = ByteOffset((random.next() & places) * u64::from(BYTES));
-            let pushed = self.queue.push(Request::read(offset, buffer));
-            pushed.map_err(|rejected| io_failed(rejected.error))?;
+            if let Err(rejected) = self.queue.push(Request::read(offset, buffer)) {
+                return Err(io_failed(rejected.error));
+            }
         }
         self.random = random;
         self.queue.kick();
