@@ -234,7 +234,8 @@ fn linux(random: &mut Random) -> Result<Vec<Measurement>> {
         .into();
         let name = format!("linux/{interface}_qd{depth}");
         let mut row = |suffix: &str, unit, method, better, value: f64| -> Result<()> {
-            let samples = (0..5).map(|_| value * random.about(0.04)).collect();
+            let spread = if unit == "calls" { 0.0 } else { 0.04 };
+            let samples = (0..5).map(|_| value * random.about(spread)).collect();
             let name = format!("{name}{suffix}");
             rows.push(Measurement::new(
                 name,

@@ -1,6 +1,6 @@
 //! The results as tables for a terminal of 80 columns.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use spillway_wire::{Method, Quantity};
 
 use crate::{
@@ -55,6 +55,7 @@ fn is_comparison(group: &Group) -> bool {
 fn new(head: &[&str], words: &[usize], gap: u16) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_width(WIDTH);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(head.to_vec());
     for index in 0..head.len() {
         if let Some(column) = table.column_mut(index) {
@@ -79,8 +80,7 @@ fn text(table: &Table) -> String {
 /// Costs and speeds of a group, one line a case.
 fn levels(group: &Group) -> String {
     let head = [
-        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switches", "ops/s", "p50",
-        "p99",
+        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switch", "ops/s", "p50", "p99",
     ];
     let mut table = new(&head, &[0], 1);
     for (name, cases) in group.series() {

@@ -166,8 +166,11 @@ fn a_long_histogram_takes_several_lines() {
     );
 }
 
+/// Records of a boot whose first case has this number.
+type Records<'a> = dyn Fn(&Boot, u32) -> Vec<(Kind, String)> + 'a;
+
 /// Why a log is refused.
-fn refusal(method: Method, records: impl Fn(&Boot, u32) -> Vec<(Kind, String)>) -> String {
+fn refusal(method: Method, records: &Records<'_>) -> String {
     let plan = plan();
     let boot = boot(&plan, method, "sync");
     let id = boot.cases.as_ref().unwrap().cases[0].id;
@@ -182,7 +185,7 @@ fn refusal(method: Method, records: impl Fn(&Boot, u32) -> Vec<(Kind, String)>) 
 fn what_contradicts_the_plan_is_refused() {
     use Method::{Counted, Timed};
     let one = [(Quantity::Instructions, 1)];
-    let refused = |records: &dyn Fn(&Boot, u32) -> Vec<(Kind, String)>| refusal(Counted, records);
+    let refused = |records: &Records<'_>| refusal(Counted, records);
     let good = |boot: &Boot, id| vec![begin(boot), sample(id, 1, &one), end()];
     assert_eq!(refused(&good), "accepted");
     let found = refused(&|boot, id| vec![begin(boot), sample(id + 1, 1, &one), end()]);
@@ -220,10 +223,10 @@ fn what_contradicts_the_plan_is_refused() {
         let text = format!(r#"{{"case":{id},"sum":1,"min":2,"max":1,"buckets":[[1,1]]}}"#);
         vec![begin(boot), (Kind::Histogram, text), end()]
     };
-    let found = refusal(Timed, wrong);
+    let found = refusal(Timed, &wrong);
     assert!(found.contains("contradict themselves"), "{found}");
     let still = [(Quantity::Nanoseconds, 0)];
-    let found = refusal(Timed, |boot, id| {
+    let found = refusal(Timed, &|boot, id| {
         vec![begin(boot), sample(id, 1, &still), end()]
     });
     assert!(found.contains("took no time"), "{found}");
