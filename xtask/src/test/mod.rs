@@ -1,6 +1,8 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
+mod bench;
 mod boot;
+mod browser;
 mod device;
 pub mod guards;
 mod guest_suite;
@@ -10,6 +12,7 @@ mod loader;
 mod multiboot;
 mod nmi;
 mod nvme;
+mod page;
 mod perf;
 mod protocol;
 mod red_zone;
@@ -56,6 +59,9 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
         host::run(&workspace, filter, &mut tally)?;
         host::run_models(&workspace, filter, &mut tally)?;
     }
+    if tally.wants_kind(tally::PAGE) {
+        page::run(&workspace, &mut tally)?;
+    }
     if tally.wants_linked() {
         linked(&workspace, options, &mut session, &mut tally)?;
     }
@@ -99,6 +105,9 @@ fn linked(
     }
     if tally.wants_kind(tally::PERF) {
         perf::run(workspace, options, tally)?;
+    }
+    if tally.wants_kind(tally::BENCH) {
+        bench::run(workspace, machine, tally)?;
     }
     let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));

@@ -10,7 +10,11 @@ pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
 pub const NVME: &str = "nvme[";
-const KINDS: [&str; 9] = [STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME];
+pub const BENCH: &str = "bench::";
+pub const PAGE: &str = "page::";
+const KINDS: [&str; 11] = [
+    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, BENCH, PAGE,
+];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
 
@@ -68,7 +72,8 @@ impl Tally {
 
     /// Whether anything that needs the linked system can be wanted.
     pub fn wants_linked(&self) -> bool {
-        KINDS.iter().any(|kind| self.wants_kind(kind))
+        let linked = KINDS.iter().filter(|kind| **kind != PAGE);
+        linked.into_iter().any(|kind| self.wants_kind(kind))
     }
 
     /// Prints and counts a result, if it is wanted.
