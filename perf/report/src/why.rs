@@ -46,19 +46,31 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
         .collect()
 }
 
+/// The cheapest case; of some that cost the same to within 2 %, the one with the least in flight.
+/// Without costs, the fastest.
 fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
-    let cheapest = cases
+    let cost = |case: &Case| case.counted(Quantity::Instructions);
+    let costs = cases.iter().filter_map(|case| cost(case));
+    let least = costs.min_by(f64::total_cmp);
+    let is_cheap = |case: &&&Case| {
+        least
+            .zip(cost(case))
+            .is_some_and(|(least, cost)| cost <= 1.02 * least)
+    };
+    let cheap = cases
         .iter()
-        .filter_map(|case| Some((case, case.counted(Quantity::Instructions)?)))
-        .min_by(|a, b| a.1.total_cmp(&b.1));
+        .filter(is_cheap)
+        .min_by_key(|case| case.depth());
+    let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
     let fastest = || {
-        let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
-        let cases = cases
+        let timed = cases
             .iter()
             .filter_map(|case| Some((case, throughput(case)?)));
-        cases.max_by(|a, b| a.1.total_cmp(&b.1))
+        timed
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(case, _)| case)
     };
-    cheapest.or_else(fastest).map(|(case, _)| *case)
+    cheap.or_else(fastest).copied()
 }
 
 /// Everything that can be said of a case; `least` is the cheapest of the comparison.

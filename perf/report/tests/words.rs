@@ -183,7 +183,7 @@ fn levels_are_compared_with_the_cheapest() {
     assert!(
         reasons[0]
             .text
-            .contains("24.2 times those of integrated at depth 32"),
+            .contains("24.3 times those of integrated at depth 32"),
         "{}",
         reasons[0].text
     );

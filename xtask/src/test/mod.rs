@@ -2,7 +2,7 @@
 
 mod bench;
 mod boot;
-mod browser;
+pub mod browser;
 mod device;
 pub mod guards;
 mod guest_suite;
