@@ -155,11 +155,11 @@ impl Call {
                 }
             }
         };
-        if let Some(source) = self.prepared.source {
-            if let Err(error) = copy::copy_in(guard, &service, slot, source) {
-                release_slot(guard, &service, slot);
-                return Progress::Done(Err(error));
-            }
+        if let Some(source) = self.prepared.source
+            && let Err(error) = copy::copy_in(guard, &service, slot, source)
+        {
+            release_slot(guard, &service, slot);
+            return Progress::Done(Err(error));
         }
         match put(guard, thread, self.prepared, Some(slot), self.deadline) {
             Ok(Sent::To(server)) => Progress::Asked(Some(server)),
