@@ -12,7 +12,7 @@ use spillway_abi::{
 };
 
 use super::{
-    Sent, copy,
+    Sent, copy, fast,
     prepare::prepare,
     pump, reply,
     reply::Answer,
@@ -147,7 +147,7 @@ impl Enter {
 
     fn post(&self, kernel: &mut Kernel, user_data: u64, trace: u64, answer: Answer) {
         self.queue
-            .post(kernel, completion(user_data, trace, answer));
+            .post(kernel, &completion(user_data, trace, answer));
     }
 
     /// Takes as many entries as a step may.
@@ -155,6 +155,7 @@ impl Enter {
         let queue = &self.queue;
         let mut budget = Budget::STEP;
         copy_answered(guard, queue, &mut budget);
+        let mut batch = fast::Batch::default();
         let taken = loop {
             if budget.is_spent() {
                 break Taken::Some;
@@ -163,6 +164,10 @@ impl Enter {
                 break Taken::All;
             };
             budget.entries -= 1;
+            if batch.take(guard, thread, queue, &submission) {
+                continue;
+            }
+            batch.finish(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
             match begin(guard, thread, queue, &submission, &mut budget) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
@@ -177,6 +182,7 @@ impl Enter {
                 }
             }
         };
+        batch.finish(guard);
         queue.publish_taken(guard);
         for index in 0.. {
             let Some(service) = queue.state.get(guard).services.get(index).cloned() else {
@@ -379,10 +385,12 @@ fn ask(
         }
         window_slot = Some(slot);
     }
-    let slot = requests::allocate(guard);
+    let Some(slot) = queue.begin(guard) else {
+        // It was taken within the budget.
+        return Begun::Done(Err((Error::Gone, 0)));
+    };
     let sequence = guard.requests.next_sequence();
     asked.message.token = Token::new(slot, window_slot, sequence);
-    queue.begin(guard, slot);
     let entry = entry_of(queue, submission);
     let sent = send(guard, slot, asked, |kernel, asked| {
         requests::set(kernel, slot, Request::Asked(entry, asked));
@@ -420,8 +428,9 @@ fn wait_for(
             Begun::Done(Err((Error::TimedOut, 0)))
         }
         Ok(None) => {
-            let slot = requests::allocate(guard);
-            queue.begin(guard, slot);
+            let Some(slot) = queue.begin(guard) else {
+                return Begun::Done(Err((Error::Gone, 0)));
+            };
             sched::edit_waiters(guard, &wait, |list, links| list.push_back(links, slot));
             let entry = entry_of(queue, submission);
             if submission.deadline != spillway_abi::call::NO_DEADLINE {
@@ -457,6 +466,6 @@ fn copy_answered(guard: &mut Guard, queue: &Arc<IoQueue>, budget: &mut Budget) {
             }
             _ => Ok(bytes),
         };
-        queue.post(guard, completion(entry.user_data, entry.trace, answer));
+        queue.post(guard, &completion(entry.user_data, entry.trace, answer));
     }
 }

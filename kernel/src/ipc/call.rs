@@ -160,11 +160,11 @@ impl Call {
                 }
             }
         };
-        if let Some(source) = self.prepared.source {
-            if let Err(error) = copy::copy_in(guard, &service, slot, source) {
-                release_slot(guard, &service, slot);
-                return Progress::Done(Err(error));
-            }
+        if let Some(source) = self.prepared.source
+            && let Err(error) = copy::copy_in(guard, &service, slot, source)
+        {
+            release_slot(guard, &service, slot);
+            return Progress::Done(Err(error));
         }
         // The handle can have been closed while there was no slot, or during the copy.
         if let Err(error) = self.prepared.asked.remote.check(guard) {

@@ -155,7 +155,7 @@ fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
         super::remove_server(kernel, service, slot);
         if let Some(thread) = kernel.sched.find(slot) {
             sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Err(Error::ServerGone));
+            thread.set_result(kernel, Err(Error::Gone));
             sched::make_ready(kernel, &thread);
         }
     }
@@ -167,17 +167,21 @@ fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
 /// Nobody has a handle to a queue any more: what is under way is nobody's, and what comes of it is
 /// dropped.
 pub fn end_queue(kernel: &mut Kernel, queue: &Arc<IoQueue>) {
-    while let Some(slot) = queue.state.get(kernel).under_way.front() {
-        let request = core::mem::take(kernel.requests.get(slot));
+    for index in 0.. {
+        let Some(&slot) = queue.state.get(kernel).slots.get(index) else {
+            break;
+        };
+        let request = kernel.requests.get(slot);
+        request.write_out();
+        let request = core::mem::take(request);
         drop_request(kernel, slot, request);
-        queue.forget(kernel, slot);
     }
     queue.end(kernel);
 }
 
 fn drop_request(kernel: &mut Kernel, slot: u16, request: Request) {
     match request {
-        Request::Free | Request::Timer(_) => {}
+        Request::Free | Request::Timer(_) | Request::Direct(..) => {}
         Request::Wait(entry, wait) => stop_waiting(kernel, slot, &entry, &wait),
         Request::Asked(_, asked) => withdraw(kernel, slot, asked),
         Request::Answered(entry, asked, _) => {
@@ -231,6 +235,7 @@ pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Resu
         return Ok(0);
     }
     let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;
+    kernel.requests.get(slot).write_out();
     match core::mem::take(kernel.requests.get(slot)) {
         Request::Wait(entry, wait) => {
             stop_waiting(kernel, slot, &entry, &wait);
@@ -261,20 +266,18 @@ pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Resu
 }
 
 fn find(kernel: &mut Kernel, queue: &IoQueue, user_data: u64) -> Option<u16> {
-    let mut next = queue.state.get(kernel).under_way.front();
-    while let Some(slot) = next {
+    for index in 0.. {
+        let slot = *queue.state.get(kernel).slots.get(index)?;
         let found = match kernel.requests.get(slot) {
-            Request::Wait(entry, _) | Request::Asked(entry, _) | Request::Answered(entry, ..) => {
-                entry.user_data == user_data
-            }
+            Request::Wait(entry, _)
+            | Request::Asked(entry, _)
+            | Request::Direct(entry, _)
+            | Request::Answered(entry, ..) => entry.user_data == user_data,
             Request::Free | Request::Timer(_) => false,
         };
         if found {
             return Some(slot);
         }
-        next = kernel
-            .sched
-            .next_sibling(&queue.state.get(kernel).under_way, slot);
     }
     None
 }

@@ -16,6 +16,7 @@ pub mod call;
 mod copy;
 pub mod end;
 pub mod fast;
+mod gift;
 mod prepare;
 pub mod reply;
 pub mod requests;
@@ -23,23 +24,22 @@ mod window;
 
 use alloc::sync::Arc;
 use spillway_abi::{
-    Error, Rights,
+    Rights,
     queue::{Completion, MESSAGE},
     service::{Message, Notice, Token, What},
 };
-use spillway_kernel_core::queue::{Links, List};
 
 pub use call::Call;
 pub use copy::CopyOut;
+use gift::Gift;
 use requests::Request;
 use window::release_slot;
 
 use crate::{
     arch::core,
     kernel::Kernel,
-    object::{Object, Remote, Service, Thread, service::ServiceState},
+    object::{Remote, Service, Thread, service::ServiceState},
     sched,
-    syscall::insert,
 };
 
 /// A request on a served object, from when it is sent until it is answered.
@@ -52,9 +52,46 @@ pub struct Asked {
     /// Where in the asker's memory what is read goes, and how many bytes at most.
     pub destination: Option<(u64, u64)>,
     /// What the server is given when it takes the request.
-    pub gift: Option<(Object, Rights)>,
+    pub gift: Option<Gift>,
     /// How far it has come, which says on which list of the service the asker is.
     pub stage: Stage,
+}
+
+/// A request that the fast path brought to the server: what an answer needs.
+#[derive(Debug)]
+pub struct Direct {
+    /// On what.
+    pub remote: Arc<Remote>,
+    /// Names it.
+    pub token: Token,
+    /// What it is.
+    pub what: What,
+}
+
+impl Direct {
+    /// As every other request, but for the arguments, which the server has.
+    fn in_full(self) -> Asked {
+        Asked {
+            message: Message {
+                token: self.token,
+                object: self.remote.number,
+                what: self.what,
+                arguments: [0; 3],
+                trace: 0,
+            },
+            remote: self.remote,
+            destination: None,
+            gift: None,
+            stage: Stage::Taken,
+        }
+    }
+}
+
+/// What a thread asked, taken out of it.
+pub fn take_asked(kernel: &mut Kernel, thread: &Thread) -> Option<Asked> {
+    let state = thread.state.get_mut(kernel);
+    let direct = state.direct.take().map(Direct::in_full);
+    direct.or_else(|| state.asked.take())
 }
 
 /// How far a request has come.
@@ -86,18 +123,6 @@ pub enum Sent {
     To(Arc<Thread>),
     /// It is on its way.
     Queued,
-}
-
-/// Changes one of a service's lists.
-#[inline]
-fn edit<R>(
-    kernel: &mut Kernel,
-    service: &Service,
-    list: impl Fn(&mut ServiceState) -> &mut List,
-    f: impl FnOnce(&mut List, &mut Links) -> R,
-) -> R {
-    let (state, links) = service.state.get_with_links(kernel);
-    f(list(state), links)
 }
 
 /// Counts an asker at a stage, and puts it on the list of that stage if there is one.
@@ -155,9 +180,17 @@ pub fn remove_server(kernel: &mut Kernel, service: &Service, slot: u16) {
 fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> R) -> Option<R> {
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker)?;
-        thread.state.get_mut(kernel).asked.as_mut().map(f)
+        let state = thread.state.get_mut(kernel);
+        if let Some(direct) = state.direct.take() {
+            state.asked = Some(direct.in_full());
+        }
+        state.asked.as_mut().map(f)
     } else {
-        match kernel.requests.find(asker)? {
+        let request = kernel.requests.find(asker)?;
+        if matches!(request, Request::Direct(..)) {
+            request.write_out();
+        }
+        match request {
             Request::Asked(_, asked) => Some(f(asked)),
             _ => None,
         }
@@ -175,6 +208,9 @@ pub fn send(
     let service = asked.remote.service.clone();
     let remote = asked.remote.state.get_mut(kernel);
     remote.uses += 1;
+    if let Some(gift) = &asked.gift {
+        gift.hold(kernel);
+    }
     if let Some(slot) = asked.message.token.window_slot()
         && let Some(window) = &mut service.state.get_mut(kernel).window
     {
@@ -186,7 +222,7 @@ pub fn send(
     {
         asked.stage = Stage::Taken;
         enlist(kernel, &service, asker, Stage::Taken);
-        hand_over(kernel, &server, asker, &asked.message);
+        hand_over(kernel, &server, &asked.message);
         store(kernel, asked);
         return Sent::To(server);
     }
@@ -221,19 +257,23 @@ fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
 
 /// Gives a message to a thread that waited for one, which from here on is on no list. It runs at
 /// the priority of the thread that asked.
-fn hand_over(kernel: &mut Kernel, server: &Thread, asker: u16, message: &Message) {
+fn hand_over(kernel: &mut Kernel, server: &Thread, message: &Message) {
     sched::unblock(kernel, server);
     server.set_message(kernel, message);
-    lend_priority(kernel, server, asker);
+    lend_priority(kernel, server, message.token);
 }
 
-/// Lets a thread run at the priority of the thread that asked, until it answers or waits.
-pub fn lend_priority(kernel: &mut Kernel, server: &Thread, asker: u16) {
-    if asker < requests::FIRST
-        && let Some(client) = kernel.sched.find(asker)
+/// Lets a thread run at the priority of the thread that asked, until it answers or waits. Nobody
+/// asked for a notice.
+pub fn lend_priority(kernel: &mut Kernel, server: &Thread, token: Token) {
+    if token != Token::NONE
+        && token.asker() < requests::FIRST
+        && let Some(client) = kernel.sched.find(token.asker())
     {
         let priority = client.state.get(kernel).priority;
-        server.state.get_mut(kernel).priority = priority;
+        if server.state.get(kernel).priority != priority {
+            sched::use_priority(kernel, server, priority);
+        }
     }
 }
 
@@ -276,10 +316,10 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
             asked.stage = Stage::Taken;
             (asked.message, asked.gift.take())
         })?;
-        let Some((object, rights)) = gift else {
+        let Some(gift) = gift else {
             return Some(message);
         };
-        match give(kernel, service, message.object, object, rights) {
+        match gift.give(kernel, service, message.object) {
             Ok(handle) => {
                 let [_, b, c] = message.arguments;
                 let arguments = [handle.raw().into(), b, c];
@@ -296,29 +336,6 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
     }
 }
 
-/// Puts what a client shared into the server's table, and remembers an event.
-fn give(
-    kernel: &mut Kernel,
-    service: &Service,
-    number: u64,
-    object: Object,
-    rights: Rights,
-) -> Result<spillway_abi::Handle, Error> {
-    let event = match &object {
-        Object::Event(event) => Some(event.clone()),
-        _ => None,
-    };
-    let handle = insert(kernel, &service.owner, object, rights)?;
-    if let Some(event) = event {
-        let events = &mut service.state.get_mut(kernel).events;
-        let of_object = events.iter().filter(|(other, _)| *other == number).count();
-        if of_object < crate::object::service::MAX_EVENTS && events.try_reserve(1).is_ok() {
-            events.push((number, event));
-        }
-    }
-    Ok(handle)
-}
-
 /// Whether there is a message that nobody has taken.
 #[inline]
 fn has_news(state: &ServiceState) -> bool {
@@ -327,15 +344,23 @@ fn has_news(state: &ServiceState) -> bool {
 
 /// Hands out messages as long as there are any and somebody who takes them.
 pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
-    if !has_news(service.state.get(kernel)) {
+    let state = service.state.get_mut(kernel);
+    // What is refused while messages are handed out can come back here. Whoever hands them out
+    // already finds that, too; two at once would each count on the room of the other.
+    if !has_news(state) || core::mem::replace(&mut state.pumps, true) {
         return;
     }
+    hand_out(kernel, service);
+    service.state.get_mut(kernel).pumps = false;
+}
+
+fn hand_out(kernel: &mut Kernel, service: &Arc<Service>) {
     if let Some((queue, number)) = service.state.get(kernel).queue.clone() {
         while queue.has_room(kernel) {
             let Some(message) = take(kernel, service) else {
                 return;
             };
-            queue.post(kernel, completion_of(&message, number));
+            queue.post(kernel, &completion_of(&message, number));
         }
         return;
     }
@@ -344,7 +369,7 @@ pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
             return;
         };
         if let Some(server) = pick_server(kernel, service) {
-            hand_over(kernel, &server, message.token.asker(), &message);
+            hand_over(kernel, &server, &message);
             sched::make_ready(kernel, &server);
         }
     }
@@ -372,6 +397,14 @@ pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
         && let Some(slot) = asked.message.token.window_slot()
     {
         release_slot(kernel, &service, slot);
+    }
+    let_go(kernel, asked);
+}
+
+/// A request is over.
+fn let_go(kernel: &mut Kernel, asked: Asked) {
+    if let Some(gift) = asked.gift {
+        gift.release(kernel);
     }
     release(kernel, &asked.remote);
 }

@@ -8,7 +8,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::handles::restrict;
 
-use super::{Asked, Stage};
+use super::{Asked, Gift, Stage};
 use crate::{
     kernel::Kernel,
     object::{Process, Remote},
@@ -39,7 +39,7 @@ impl Prepared {
 #[inline]
 pub fn prepare(
     kernel: &Kernel,
-    client: &Process,
+    client: &Arc<Process>,
     remote: Arc<Remote>,
     rights: Rights,
     operation: Operation,
@@ -91,7 +91,7 @@ pub fn prepare(
                 return Err(Error::MissingRight);
             }
             check_reachable(kernel, &remote.service.owner, object)?;
-            gift = Some((object.clone(), wanted));
+            gift = Some(Gift::new(object.clone(), wanted, client.clone()));
             [0, b, c]
         }
         _ => [a, b, c],

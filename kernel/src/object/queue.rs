@@ -60,9 +60,12 @@ pub struct QueueState {
     /// An entry that was taken off the ring and must wait for room in a window. It counts as under
     /// way.
     stalled: Option<Submission>,
-    /// Requests that have no completion yet; each has a place in the completion ring.
-    pub under_way: List,
-    /// How many those are, with those that a thread is working on.
+    /// The places of its requests.
+    pub slots: Vec<u16>,
+    /// Those of them in which nothing is under way.
+    free: Vec<u16>,
+    /// Requests that have no completion yet, with those that a thread is working on; each has a
+    /// place in the completion ring.
     pub under_way_count: u32,
     /// Those of them whose data is to be copied out.
     pub answered: List,
@@ -126,15 +129,17 @@ impl IoQueue {
         let completions = in_range(completions, MAX_COMPLETIONS)
             .filter(|&count| count >= submissions)
             .ok_or(Error::BadArgument)?;
-        requests::reserve(kernel, &owner.account, submissions)?;
-        let made = Self::make(owner, submissions, completions);
+        let slots = requests::reserve(kernel, &owner.account, submissions)?;
+        let made = Self::make(owner, &slots, completions);
         if made.is_err() {
-            requests::unreserve(kernel, &owner.account, submissions);
+            requests::release(kernel, &owner.account, &slots);
         }
         made
     }
 
-    fn make(owner: &Arc<Process>, submissions: u32, completions: u32) -> Result<Arc<Self>, Error> {
+    fn make(owner: &Arc<Process>, slots: &[u16], completions: u32) -> Result<Arc<Self>, Error> {
+        let submissions = slots.len() as u32;
+        let (slots, free) = (copy_of(slots)?, copy_of(slots)?);
         let pages = (ring_bytes(submissions, completions) as u64).div_ceil(PAGE_SIZE);
         let mut memory = Memory::empty(owner.account.clone(), pages * PAGE_SIZE)?;
         let extent = frames::allocate_contiguous(pages, u64::BITS)?;
@@ -169,7 +174,8 @@ impl IoQueue {
                 submitted,
                 completed,
                 stalled: None,
-                under_way: List::new(),
+                slots,
+                free,
                 under_way_count: 0,
                 answered: List::new(),
                 waiter: None,
@@ -186,7 +192,8 @@ impl IoQueue {
     }
 
     /// The next entry, if there is one, a request can be under way, and its completion has a place.
-    /// [`Error::Corrupt`] for indices that cannot be.
+    /// [`Error::Gone`]; [`Error::Corrupt`] for indices that cannot be.
+    #[inline]
     pub fn next_entry(&self, kernel: &mut Kernel) -> Result<Option<Submission>, Error> {
         let state = self.state.get_mut(kernel);
         if state.ended {
@@ -262,43 +269,52 @@ impl IoQueue {
         !state.ended && state.can_complete() == Ok(true)
     }
 
-    /// Counts a request as under way.
-    pub fn begin(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
-        list.push_back(kernel.sched.siblings(), slot);
+    /// A place for a request that is under way from here on. One is free whenever fewer are under
+    /// way than the submission ring has entries.
+    #[inline]
+    pub fn begin(&self, kernel: &mut Kernel) -> Option<u16> {
         let state = self.state.get_mut(kernel);
-        state.under_way = list;
+        let slot = state.free.pop()?;
         state.under_way_count += 1;
+        Some(slot)
     }
 
-    /// A request is no longer under way; gives its place back.
+    /// A request is no longer under way; its place is empty.
+    #[inline]
     pub fn forget(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
-        list.remove(kernel.sched.siblings(), slot);
         let state = self.state.get_mut(kernel);
-        state.under_way = list;
+        state.free.push(slot);
         state.under_way_count -= 1;
-        requests::free(kernel, slot);
     }
 
     /// A request that was under way is done.
     pub fn complete(&self, kernel: &mut Kernel, slot: u16, entry: &Entry, answer: Answer) {
         self.forget(kernel, slot);
-        self.post(kernel, completion(entry.user_data, entry.trace, answer));
+        self.post(kernel, &completion(entry.user_data, entry.trace, answer));
     }
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
-    pub fn post(&self, kernel: &mut Kernel, completion: Completion) {
+    pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
+        self.push(kernel, completion);
+        self.publish(kernel, 1);
+    }
+
+    /// The same, but the program is not shown it before [`Self::publish`].
+    #[inline]
+    pub fn push(&self, kernel: &mut Kernel, completion: &Completion) {
         let state = self.state.get_mut(kernel);
-        if state.completed.push(completion.to_words()).is_err() {
-            // The program moved its index back after there was room: its ring is its own.
-            return;
-        }
+        // If there is no room the program moved its index back: its ring is its own.
+        let _ = state.completed.push(completion.to_words());
+    }
+
+    /// Shows the program what was pushed, so many, and wakes it if that is what it waits for.
+    pub fn publish(&self, kernel: &mut Kernel, count: u32) {
+        let state = self.state.get_mut(kernel);
         state.completed.publish();
         let Some(waiter) = &mut state.waiter else {
             return;
         };
-        waiter.missing = waiter.missing.saturating_sub(1);
+        waiter.missing = waiter.missing.saturating_sub(count);
         if waiter.missing == 0 {
             self.wake(kernel);
         } else if waiter.works {
@@ -308,9 +324,8 @@ impl IoQueue {
 
     /// A request was answered, and its data is to be copied by a thread of the owner.
     pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
-        list.push_back(kernel.sched.links(), slot);
-        self.state.get_mut(kernel).answered = list;
+        let (state, links) = self.state.get_with_links(kernel);
+        state.answered.push_back(links, slot);
         if self.state.get(kernel).waiter.is_some() {
             self.wake_to_work(kernel);
         }
@@ -318,9 +333,8 @@ impl IoQueue {
 
     /// That has been done.
     pub fn copied(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
-        list.remove(kernel.sched.links(), slot);
-        self.state.get_mut(kernel).answered = list;
+        let (state, links) = self.state.get_with_links(kernel);
+        state.answered.remove(links, slot);
     }
 
     /// Completions that the program has not taken.
@@ -425,7 +439,8 @@ impl IoQueue {
             service.state.get_mut(kernel).queue = None;
         }
         self.tell_waiter(kernel, Err(Error::Gone));
-        requests::unreserve(kernel, &self.owner.account, self.submissions);
+        let slots = core::mem::take(&mut self.state.get_mut(kernel).slots);
+        requests::release(kernel, &self.owner.account, &slots);
     }
 }
 
@@ -433,9 +448,17 @@ impl QueueState {
     /// Whether one more completion than those that are to come finds room.
     #[inline]
     fn can_complete(&mut self) -> Result<bool, Error> {
-        let free = self.completed.free().map_err(|_| Error::Corrupt)?;
-        Ok(free > self.under_way_count)
+        let needed = self.under_way_count + 1;
+        self.completed.has_room(needed).map_err(|_| Error::Corrupt)
     }
+}
+
+fn copy_of(slots: &[u16]) -> Result<Vec<u16>, Error> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(slots.len())
+        .map_err(|_| Error::OutOfMemory)?;
+    copy.extend_from_slice(slots);
+    Ok(copy)
 }
 
 /// A completion of an entry.

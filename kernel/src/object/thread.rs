@@ -9,7 +9,7 @@ use spillway_kernel_core::queue::List;
 use super::{Event, Interrupt, IoQueue, Process, Service, Timer};
 use crate::{
     arch::context::Context,
-    ipc::{Asked, reply::Answer},
+    ipc::{Asked, Direct, reply::Answer},
     kernel::Kernel,
     sched::work::Work,
     sync::Locked,
@@ -128,6 +128,8 @@ pub struct ThreadState {
     pub waiters: List,
     /// What it asked a server, while it waits for the answer.
     pub asked: Option<Asked>,
+    /// The same, if it asked by the fast path.
+    pub direct: Option<Direct>,
     /// A slot of a window that was handed to it.
     pub window_slot: Option<(Arc<Service>, u16)>,
     /// It was asked to stop: it does not wait.
@@ -166,6 +168,7 @@ impl Thread {
                 work: None,
                 waiters: List::new(),
                 asked: None,
+                direct: None,
                 window_slot: None,
                 stop: false,
                 deaf: false,

@@ -110,6 +110,7 @@ pub fn can_hand_over(kernel: &Kernel, thread: &Thread, priority: u8) -> bool {
 
 /// Goes straight from the running thread, which has been put where it belongs, to another, which
 /// goes on with the rest of the time slice.
+#[inline]
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     if let Some(before) = core.take_current() {
@@ -271,6 +272,7 @@ fn make_room() -> Option<Guard> {
 }
 
 /// Counts the system calls since the last switch for the process that made them.
+#[inline]
 pub fn account_calls(thread: &Thread) {
     let core = core();
     let now = core.system_calls();

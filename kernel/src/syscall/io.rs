@@ -23,7 +23,10 @@ use crate::{
     memory::frames,
     object::{Memory, Object, Process, Thread},
     platform::{log, power},
-    sched::work::{Teardown, Work},
+    sched::{
+        self,
+        work::{Teardown, Work},
+    },
 };
 
 /// [`spillway_abi::Call::DoIo`].
@@ -36,20 +39,21 @@ impl SystemCall for DoIo {
     #[inline]
     fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
         let mut guard = kernel::lock();
-        let found =
-            handle(raw).and_then(|handle| thread.process.state.get(&guard).handles.get(handle));
-        let (object, rights) = match found {
+        let Ok(handle) = handle(raw) else {
+            return Outcome::Done(Err(Error::BadHandle));
+        };
+        let (object, rights) = match thread.process.state.get(&guard).handles.get(handle) {
             Ok((Object::Remote(remote), rights)) => {
-                let remote = remote.clone();
-                let arguments = [a, b, c, d];
-                let fast =
-                    ipc::fast::ask(&mut guard, thread, &remote, rights, operation, arguments);
-                return match fast {
-                    Some(server) => {
+                let (remote, arguments) = (remote.clone(), [a, b, c, d]);
+                let kernel = &mut guard;
+                return match ipc::fast::ask(kernel, thread, remote, rights, operation, arguments) {
+                    Ok(server) => {
                         entry::leave_by_call();
-                        Outcome::SwitchTo(guard, server)
+                        sched::switch_to(guard, server)
                     }
-                    None => ipc::call::call(guard, thread, remote, rights, operation, arguments),
+                    Err(remote) => {
+                        ipc::call::call(guard, thread, remote, rights, operation, arguments)
+                    }
                 };
             }
             Ok((object, rights)) => (object.clone(), rights),
@@ -124,7 +128,7 @@ impl Request<'_> {
             Object::Processes(root) => {
                 self.need(Rights::READ)?;
                 let [name, length, _] = arguments;
-                processes::open(guard, self.thread, root, name, length)
+                processes::open(guard, self.thread, (root, self.rights), name, length)
             }
             _ => Err(Error::BadOperation),
         }

@@ -35,7 +35,8 @@ impl SystemCall for Serve {
                 ipc::fast::answer(&mut guard, thread, &service, Token(token), value)
         {
             entry::leave_by_call();
-            return Outcome::SwitchTo(guard, client);
+            drop(service);
+            sched::switch_to(guard, client)
         }
         let answered = Ok(service).and_then(|service| {
             if token == Token::NONE.0 {
@@ -72,7 +73,7 @@ fn next(
     sched::restore_priority(&mut guard, thread);
     let state = service.state.get(&guard);
     let refused = if state.ended {
-        Some(Error::ServerGone)
+        Some(Error::Gone)
     } else if state.queue.is_some() {
         Some(Error::Busy)
     } else {
@@ -86,7 +87,7 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         entry::leave_by_call();
         thread.set_message(&mut guard, &message);
-        ipc::lend_priority(&mut guard, thread, message.token.asker());
+        ipc::lend_priority(&mut guard, thread, message.token);
         return Outcome::Resume(guard);
     }
     if sched::has_passed(deadline) {
