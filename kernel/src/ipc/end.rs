@@ -9,13 +9,14 @@ use alloc::sync::Arc;
 use spillway_abi::Error;
 
 use super::{
-    Stage, delist, edit, enlist, release_slot, reply,
+    Stage, delist, enlist, reply,
     requests::{self, Entry, Request, WAITERS},
+    window::{release_slot, wake_waiter},
     with_asked, withdraw,
 };
 use crate::{
     kernel::{Guard, Kernel},
-    object::{IoQueue, Service, thread::Wait},
+    object::{IoQueue, Process, Service, queue::completion, thread::Wait},
     sched::{
         self,
         work::{Progress, Work},
@@ -87,6 +88,11 @@ impl EndService {
         usize::from(end) == WAITERS
     }
 
+    /// Whose service it is.
+    pub fn server(&self) -> &Arc<Process> {
+        &self.service.owner
+    }
+
     /// A part as an operation of its own.
     pub fn step(mut self, guard: &mut Guard) -> Progress {
         if self.advance(guard) {
@@ -104,18 +110,7 @@ impl EndService {
             service.state.get_mut(kernel).closed = remote.state.get_mut(kernel).next.take();
             return true;
         }
-        if !state.window_waiters.is_empty() {
-            // It finds the service ended.
-            let next = edit(
-                kernel,
-                service,
-                |state| &mut state.window_waiters,
-                |list, links| list.pop_front(links),
-            );
-            if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
-                sched::unblock(kernel, &thread);
-                sched::make_ready(kernel, &thread);
-            }
+        if wake_waiter(kernel, service, None) {
             return true;
         }
         if let Some(asker) = service.state.get(kernel).cancelled.front() {
@@ -234,6 +229,11 @@ pub fn expired(kernel: &mut Kernel, slot: u16) {
 /// there, 1 if it is still to come, because the server may let a device reach its memory.
 /// [`Error::NotFound`] if there is none.
 pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Result<u64, Error> {
+    if let Some(entry) = queue.unstall(kernel, user_data) {
+        let answer = Err((Error::Cancelled, 0));
+        queue.post(kernel, &completion(user_data, entry.trace, answer));
+        return Ok(0);
+    }
     let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;
     kernel.requests.get(slot).write_out();
     match core::mem::take(kernel.requests.get(slot)) {

@@ -19,6 +19,7 @@ pub mod fast;
 mod prepare;
 pub mod reply;
 pub mod requests;
+mod window;
 
 use alloc::sync::Arc;
 use spillway_abi::{
@@ -31,6 +32,7 @@ use spillway_kernel_core::queue::{Links, List};
 pub use call::Call;
 pub use copy::CopyOut;
 use requests::Request;
+use window::release_slot;
 
 use crate::{
     arch::core,
@@ -121,18 +123,6 @@ pub enum Sent {
     To(Arc<Thread>),
     /// It is on its way.
     Queued,
-}
-
-/// Changes one of a service's lists.
-#[inline]
-fn edit<R>(
-    kernel: &mut Kernel,
-    service: &Service,
-    list: impl Fn(&mut ServiceState) -> &mut List,
-    f: impl FnOnce(&mut List, &mut Links) -> R,
-) -> R {
-    let (state, links) = service.state.get_with_links(kernel);
-    f(list(state), links)
 }
 
 /// Counts an asker at a stage, and puts it on the list of that stage if there is one.
@@ -417,32 +407,6 @@ pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
         release_slot(kernel, &service, slot);
     }
     release(kernel, &asked.remote);
-}
-
-/// A slot of a window for a request, if one is free and nobody was there before.
-fn acquire_slot(kernel: &mut Kernel, service: &Service) -> Option<u16> {
-    let state = service.state.get_mut(kernel);
-    if !state.window_waiters.is_empty() {
-        return None;
-    }
-    state.window.as_mut()?.allocate()
-}
-
-/// Gives a slot of the window to the thread that has waited for one longest, or back.
-fn release_slot(kernel: &mut Kernel, service: &Arc<Service>, slot: u16) {
-    let next = edit(
-        kernel,
-        service,
-        |state| &mut state.window_waiters,
-        |list, links| list.pop_front(links),
-    );
-    if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
-        thread.state.get_mut(kernel).window_slot = Some(slot);
-        sched::unblock(kernel, &thread);
-        sched::make_ready(kernel, &thread);
-    } else if let Some(window) = &mut service.state.get_mut(kernel).window {
-        window.release(slot);
-    }
 }
 
 /// A handle to a served object, or a request on it, is no more. The last one tells the server.

@@ -14,14 +14,17 @@ use spillway_abi::{
 use spillway_kernel_core::queue::List;
 use spillway_ring::{Consumer, Producer, RingHeader, Word};
 
-use super::{Memory, Process, Service};
+use super::{
+    Memory, Process, Service, Thread,
+    thread::{Phase, Wait},
+};
 use crate::{
     ipc::{
         batch::Enter,
         reply::Answer,
         requests::{self, Entry},
     },
-    kernel::Kernel,
+    kernel::{Guard, Kernel},
     memory::{direct, frames},
     sched::{self, work::Work},
     sync::Locked,
@@ -54,8 +57,9 @@ pub struct IoQueue {
 pub struct QueueState {
     submitted: Consumer<'static, Words>,
     completed: Producer<'static, Words>,
-    /// An entry that was taken off the ring and must wait for room in a window.
-    pub stalled: Option<Submission>,
+    /// An entry that was taken off the ring and must wait for room in a window. It counts as under
+    /// way.
+    stalled: Option<Submission>,
     /// The places of its requests.
     pub slots: Vec<u16>,
     /// Those of them in which nothing is under way.
@@ -187,29 +191,56 @@ impl IoQueue {
         QUEUE_COST + REQUEST_COST * u64::from(self.submissions)
     }
 
-    /// How many entries can be taken now, each with a place for a request and for its completion.
+    /// The next entry, if there is one, a request can be under way, and its completion has a place.
     /// [`Error::Gone`]; [`Error::Corrupt`] for indices that cannot be.
-    pub fn budget(&self, kernel: &mut Kernel) -> Result<u32, Error> {
+    #[inline]
+    pub fn next_entry(&self, kernel: &mut Kernel) -> Result<Option<Submission>, Error> {
         let state = self.state.get_mut(kernel);
         if state.ended {
             return Err(Error::Gone);
         }
-        let free = state.completed.free().map_err(|_| Error::Corrupt)?;
-        let places = free.saturating_sub(state.under_way_count);
-        Ok(places.min(self.submissions.saturating_sub(state.under_way_count)))
-    }
-
-    /// An entry that was taken before and had to wait.
-    pub fn take_stalled(&self, kernel: &mut Kernel) -> Option<Submission> {
-        self.state.get_mut(kernel).stalled.take()
-    }
-
-    /// The next entry, if there is one. [`Error::Corrupt`] for an index that cannot be.
-    #[inline]
-    pub fn next_entry(&self, kernel: &mut Kernel) -> Result<Option<Submission>, Error> {
-        let words = self.state.get_mut(kernel).submitted.pop();
-        let words = words.map_err(|_| Error::Corrupt)?;
+        if let Some(entry) = state.stalled.take() {
+            state.under_way_count -= 1;
+            return Ok(Some(entry));
+        }
+        if state.under_way_count >= self.submissions || !state.can_complete()? {
+            return Ok(None);
+        }
+        let words = state.submitted.pop().map_err(|_| Error::Corrupt)?;
         Ok(words.map(Submission::from_words))
+    }
+
+    /// Keeps an entry, of those that were taken, for when there is room in a window.
+    pub fn stall(&self, kernel: &mut Kernel, entry: Submission) {
+        let state = self.state.get_mut(kernel);
+        state.stalled = Some(entry);
+        state.under_way_count += 1;
+    }
+
+    /// Takes back an entry that waits for room in a window, by its user data. Its place is kept
+    /// for [`Self::post`], which comes next.
+    pub fn unstall(&self, kernel: &mut Kernel, user_data: u64) -> Option<Submission> {
+        let state = self.state.get_mut(kernel);
+        let entry = state
+            .stalled
+            .take_if(|entry| entry.user_data == user_data)?;
+        state.under_way_count -= 1;
+        Some(entry)
+    }
+
+    /// Does what may let go of the lock for an entry that was taken. A place for its completion
+    /// stays kept, which comes next or is kept by [`Self::begin`].
+    pub fn with_place<R>(&self, guard: &mut Guard, f: impl FnOnce(&mut Guard) -> R) -> R {
+        self.state.get_mut(guard).under_way_count += 1;
+        let result = f(guard);
+        self.state.get_mut(guard).under_way_count -= 1;
+        result
+    }
+
+    /// The rings cannot be: nothing comes any more, and the one who waits is told.
+    pub fn fail(&self, kernel: &mut Kernel) {
+        self.state.get_mut(kernel).ended = true;
+        self.tell_waiter(kernel, Err(Error::Gone));
     }
 
     /// [`Error::Gone`] if nothing comes any more.
@@ -341,29 +372,42 @@ impl IoQueue {
     }
 
     fn wake(&self, kernel: &mut Kernel) {
-        let waiter = self.state.get_mut(kernel).waiter.take();
-        if let Some(thread) = waiter.and_then(|waiter| kernel.sched.find(waiter.slot)) {
-            let available = self.available(kernel).map(u64::from);
-            sched::unblock(kernel, &thread);
-            thread.set_result(kernel, available);
+        let available = self.available(kernel).map(u64::from);
+        self.tell_waiter(kernel, available);
+    }
+
+    /// Ends the wait of the one who waits, with a result. One who also waits for room in a window
+    /// looks again instead, and finds the same.
+    fn tell_waiter(&self, kernel: &mut Kernel, result: Result<u64, Error>) {
+        if let Some((thread, _)) = self.take_waiter(kernel) {
+            thread.set_result(kernel, result);
             sched::make_ready(kernel, &thread);
         }
     }
 
     /// Has the one who waits look again.
     fn wake_to_work(&self, kernel: &mut Kernel) {
-        let Some(waiter) = self.state.get_mut(kernel).waiter.take() else {
+        let Some((thread, waiter)) = self.take_waiter(kernel) else {
             return;
         };
-        if let Some(thread) = kernel.sched.find(waiter.slot)
-            && let Some(queue) = thread.waited_queue(kernel)
-        {
+        if let Some(queue) = thread.waited_queue(kernel) {
             let (minimum, deadline) = waiter.enter;
             let enter = Enter::new(queue, minimum, deadline);
             thread.state.get_mut(kernel).work = Some(Work::Enter(enter));
-            sched::unblock(kernel, &thread);
-            sched::make_ready(kernel, &thread);
         }
+        sched::make_ready(kernel, &thread);
+    }
+
+    /// The one who waits, who is on no list any more and is to be made ready.
+    fn take_waiter(&self, kernel: &mut Kernel) -> Option<(Arc<Thread>, Waiter)> {
+        let waiter = self.state.get_mut(kernel).waiter.take()?;
+        let thread = kernel.sched.find(waiter.slot)?;
+        if let Phase::Waiting(wait @ Wait::Window(..)) = &thread.state.get(kernel).phase {
+            let wait = wait.clone();
+            sched::edit_waiters(kernel, &wait, |list, links| list.remove(links, waiter.slot));
+        }
+        sched::unblock(kernel, &thread);
+        Some((thread, waiter))
     }
 
     /// Binds a service; its number here. [`Error::OutOfMemory`], [`Error::Gone`].
@@ -394,13 +438,7 @@ impl IoQueue {
         for service in core::mem::take(&mut state.services) {
             service.state.get_mut(kernel).queue = None;
         }
-        if let Some(waiter) = self.state.get_mut(kernel).waiter.take()
-            && let Some(thread) = kernel.sched.find(waiter.slot)
-        {
-            sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Err(Error::Gone));
-            sched::make_ready(kernel, &thread);
-        }
+        self.tell_waiter(kernel, Err(Error::Gone));
         let slots = core::mem::take(&mut self.state.get_mut(kernel).slots);
         requests::release(kernel, &self.owner.account, &slots);
     }

@@ -93,6 +93,17 @@ impl Drop for Remote {
     }
 }
 
+impl Remote {
+    /// [`Error::BadHandle`] if the last handle to it was closed: its server was told, and hears no
+    /// more of it.
+    pub fn check(&self, kernel: &Kernel) -> Result<(), Error> {
+        match self.state.get(kernel).uses {
+            0 => Err(Error::BadHandle),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Service {
     /// A service of a process. [`Error::LimitReached`], [`Error::OutOfMemory`], [`Error::Gone`].
     pub fn new(kernel: &mut Kernel, owner: &Arc<Process>) -> Result<Arc<Self>, Error> {

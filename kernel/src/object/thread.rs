@@ -77,8 +77,8 @@ pub enum Wait {
     Timer(Arc<Timer>),
     /// The answer of a server; what was asked is in the thread.
     Answer,
-    /// Room in the window of a server.
-    Window(Arc<Service>),
+    /// Room in the window of a server; with a queue, also completions there.
+    Window(Arc<Service>, Option<Arc<IoQueue>>),
     /// A request on an object that the process serves.
     Serve(Arc<Service>),
     /// Completions in a queue.
@@ -98,7 +98,7 @@ impl Wait {
             Self::Interrupt(interrupt) => &mut interrupt.state.get_mut(kernel).waiters,
             Self::Event(event) => &mut event.state.get_mut(kernel).waiters,
             Self::Timer(timer) => &mut timer.state.get_mut(kernel).waiters,
-            Self::Window(service) => &mut service.state.get_mut(kernel).window_waiters,
+            Self::Window(service, _) => &mut service.state.get_mut(kernel).window_waiters,
             Self::Futex(_) | Self::Answer | Self::Serve(_) | Self::Queue(_) | Self::Time => {
                 return None;
             }
@@ -131,7 +131,7 @@ pub struct ThreadState {
     /// The same, if it asked by the fast path.
     pub direct: Option<Direct>,
     /// A slot of a window that was handed to it.
-    pub window_slot: Option<u16>,
+    pub window_slot: Option<(Arc<Service>, u16)>,
     /// It was asked to stop: it does not wait.
     pub stop: bool,
     /// The word that it waits for matters more than that.
@@ -213,7 +213,7 @@ impl Thread {
         [registers.r12, registers.r13]
     }
 
-    /// The queue in which the thread waits for completions, if it does.
+    /// The queue in which the thread waits for completions alone, if it does.
     pub fn waited_queue(&self, kernel: &Kernel) -> Option<Arc<IoQueue>> {
         match &self.state.get(kernel).phase {
             Phase::Waiting(Wait::Queue(queue)) => Some(queue.clone()),

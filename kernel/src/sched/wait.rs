@@ -113,6 +113,10 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
         }
         Wait::Serve(service) => ipc::remove_server(kernel, service, thread.slot),
         Wait::Queue(queue) => queue.clear_waiter(kernel),
+        Wait::Window(_, Some(queue)) => {
+            queue.clear_waiter(kernel);
+            edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot));
+        }
         _ => edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot)),
     }
     wake(kernel, thread, result);

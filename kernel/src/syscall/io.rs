@@ -33,7 +33,7 @@ use crate::{
 pub struct DoIo;
 
 /// Bytes that one `Read` or `Write` moves at most; the result says how many it moved.
-const MAX_TRANSFER: u64 = 64 << 10;
+pub const MAX_TRANSFER: u64 = 64 << 10;
 
 impl SystemCall for DoIo {
     #[inline]
