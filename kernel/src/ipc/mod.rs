@@ -19,7 +19,7 @@ pub mod fast;
 mod prepare;
 pub mod reply;
 pub mod requests;
-mod window;
+pub mod window;
 
 use alloc::sync::Arc;
 use spillway_abi::{
@@ -27,7 +27,6 @@ use spillway_abi::{
     queue::{Completion, MESSAGE},
     service::{Message, Notice, Token, What},
 };
-use spillway_kernel_core::queue::{Links, List};
 
 pub use call::Call;
 pub use copy::CopyOut;
