@@ -135,7 +135,15 @@ impl Call {
     /// A part, by the thread that calls, whose address space is loaded.
     pub fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
         let service = self.prepared.asked.remote.service.clone();
-        let slot = match turn(guard, thread, &service) {
+        let turn = turn(guard, thread, &service);
+        // What the window holds may be known only since the thread has waited for it.
+        if let Err(error) = self.prepared.check_window(guard) {
+            if let Some(slot) = turn {
+                release_slot(guard, &service, slot);
+            }
+            return Progress::Done(Err(error));
+        }
+        let slot = match turn {
             Some(slot) => slot,
             None => {
                 if let Err(error) = service.check(guard) {

@@ -69,11 +69,6 @@ impl EndService {
         false
     }
 
-    /// Whose service it is.
-    pub fn server(&self) -> &Arc<Process> {
-        &self.service.owner
-    }
-
     /// Looks at some askers for requests that were taken. Whether those were the last.
     fn answer_taken(&mut self, kernel: &mut Kernel) -> bool {
         let end = (self.seen + SEEN).min(WAITERS as u16);
@@ -91,6 +86,11 @@ impl EndService {
         }
         self.seen = end;
         usize::from(end) == WAITERS
+    }
+
+    /// Whose service it is.
+    pub fn server(&self) -> &Arc<Process> {
+        &self.service.owner
     }
 
     /// A part as an operation of its own.
@@ -231,7 +231,7 @@ pub fn expired(kernel: &mut Kernel, slot: u16) {
 pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Result<u64, Error> {
     if let Some(entry) = queue.unstall(kernel, user_data) {
         let answer = Err((Error::Cancelled, 0));
-        queue.post(kernel, completion(user_data, entry.trace, answer));
+        queue.post(kernel, &completion(user_data, entry.trace, answer));
         return Ok(0);
     }
     let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;

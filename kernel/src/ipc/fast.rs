@@ -252,7 +252,10 @@ fn look_up(kernel: &Kernel, thread: &Thread, raw: u32) -> Option<(u32, Target, R
     let handles = &thread.process.state.get(kernel).handles;
     let (object, rights) = handles.get(Handle::from_raw(raw)).ok()?;
     let target = match object {
-        Object::Service(service) => Target::Service(service.clone()),
+        // Only the server answers.
+        Object::Service(service) if Arc::ptr_eq(&service.owner, &thread.process) => {
+            Target::Service(service.clone())
+        }
         Object::Remote(remote) => {
             let state = remote.service.state.get(kernel);
             let (server, number) = state.queue.clone().filter(|_| !state.ended)?;
@@ -279,6 +282,8 @@ fn submit(
     if !is_plain(operation, rights, d)
         || submission.deadline != 0
         || has_news(service.state.get(kernel))
+        // In one queue the message must not take the room of the completion.
+        || Arc::ptr_eq(server, queue)
         || !server.has_room(kernel)
     {
         return false;

@@ -20,7 +20,7 @@ mod gift;
 mod prepare;
 pub mod reply;
 pub mod requests;
-mod window;
+pub mod window;
 
 use alloc::sync::Arc;
 use spillway_abi::{

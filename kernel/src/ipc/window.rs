@@ -10,6 +10,7 @@ use crate::{
     kernel::Kernel,
     object::{
         Service, Thread,
+        service::Window,
         thread::{Phase, Wait},
     },
     sched,
@@ -58,6 +59,31 @@ pub fn wake_waiter(kernel: &mut Kernel, service: &Arc<Service>, slot: Option<u16
     sched::unblock(kernel, &thread);
     sched::make_ready(kernel, &thread);
     true
+}
+
+/// A server has made its window: those who waited for that get slots of it, as many as there are.
+pub fn open_window(kernel: &mut Kernel, service: &Arc<Service>) {
+    loop {
+        let state = service.state.get_mut(kernel);
+        if state.window_waiters.is_empty() {
+            return;
+        }
+        let Some(slot) = state.window.as_mut().and_then(Window::allocate) else {
+            return;
+        };
+        release_slot(kernel, service, slot);
+    }
+}
+
+/// A server begins to take requests. If it has no window by now, those who waited for one find that
+/// out.
+#[inline]
+pub fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
+    let state = service.state.get_mut(kernel);
+    if core::mem::replace(&mut state.begun, true) || state.window.is_some() {
+        return;
+    }
+    while wake_waiter(kernel, service, None) {}
 }
 
 /// The slot of this service's window that was handed to a thread. One of another service, which it

@@ -38,6 +38,8 @@ pub struct ServiceState {
     pub handles: u32,
     /// Where data of requests goes through.
     pub window: Option<Window>,
+    /// The server has begun to take requests: without a window by now, it takes no data.
+    pub begun: bool,
     /// The queue that it is bound to, and its number there.
     pub queue: Option<(Arc<IoQueue>, u32)>,
     /// Requests that nobody has taken, the oldest first.

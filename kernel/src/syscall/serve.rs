@@ -83,6 +83,7 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         return Outcome::Done(Err(error));
     }
+    ipc::window::begin(&mut guard, &service);
     if let Some(message) = ipc::take(&mut guard, &service) {
         client.inspect(|client| sched::make_ready(&mut guard, client));
         entry::leave_by_call();
