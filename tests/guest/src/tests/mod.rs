@@ -16,6 +16,7 @@ mod pointers;
 mod regressions;
 mod rights;
 mod schedule;
+mod served;
 mod services;
 mod shootdown;
 mod start;
@@ -42,6 +43,7 @@ pub const ALL: &[&[Test]] = &[
     channels::TESTS,
     schedule::TESTS,
     services::TESTS,
+    served::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,
