@@ -26,13 +26,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// Whether the data fits the window. A server that has not begun may still make one: its clients
-    /// wait for that. [`Error::TooLong`].
+    /// wait for that. [`Error::TooLong`], [`Error::ServerGone`].
     pub fn check_window(&self, kernel: &Kernel) -> Result<(), Error> {
         let bytes = self.window_bytes();
         if bytes == 0 {
             return Ok(());
         }
-        let state = self.asked.remote.service.state.get(kernel);
+        let service = &self.asked.remote.service;
+        service.check(kernel)?;
+        let state = service.state.get(kernel);
         let fits = match &state.window {
             Some(window) => bytes <= window.slot_bytes,
             None => !state.begun && bytes <= MAX_WINDOW_SLOT,

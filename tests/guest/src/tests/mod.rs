@@ -18,12 +18,14 @@ mod rights;
 mod schedule;
 mod served;
 mod services;
+mod sharing;
 mod shootdown;
 mod start;
 mod sync;
 mod threads;
 mod times;
 mod vector;
+mod windows;
 
 use crate::harness::Test;
 
@@ -44,6 +46,8 @@ pub const ALL: &[&[Test]] = &[
     schedule::TESTS,
     services::TESTS,
     served::TESTS,
+    sharing::TESTS,
+    windows::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,
