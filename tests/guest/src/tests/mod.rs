@@ -13,6 +13,7 @@ mod limits;
 mod logs;
 mod memory;
 mod pointers;
+mod queues;
 mod regressions;
 mod rights;
 mod schedule;
@@ -25,6 +26,7 @@ mod sync;
 mod threads;
 mod times;
 mod vector;
+mod wakeups;
 mod windows;
 
 use crate::harness::Test;
@@ -48,6 +50,8 @@ pub const ALL: &[&[Test]] = &[
     served::TESTS,
     sharing::TESTS,
     windows::TESTS,
+    queues::TESTS,
+    wakeups::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,
