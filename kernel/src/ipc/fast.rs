@@ -336,7 +336,7 @@ fn reply(
     };
     let is_right = direct.token == token && Arc::ptr_eq(&direct.remote.service, service);
     let remote = direct.remote.clone();
-    if !is_right || remote.state.get(kernel).uses <= 1 {
+    if !is_right || remote.state.get(kernel).uses <= 1 || service.state.get(kernel).ended {
         return false;
     }
     let answer = match Error::from_raw(status) {

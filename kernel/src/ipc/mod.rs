@@ -403,10 +403,18 @@ pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
 
 /// A request is over.
 fn let_go(kernel: &mut Kernel, asked: Asked) {
-    if let Some(gift) = asked.gift {
+    over(kernel, &asked.remote, asked.gift);
+}
+
+/// The same for what it held.
+fn over(kernel: &mut Kernel, remote: &Arc<Remote>, gift: Option<Gift>) {
+    if let Some(gift) = gift {
         gift.release(kernel);
     }
-    release(kernel, &asked.remote);
+    release(kernel, remote);
+    if remote.service.state.get(kernel).ended {
+        end::retire(kernel, &remote.service);
+    }
 }
 
 /// A handle to a served object, or a request on it, is no more. The last one tells the server.

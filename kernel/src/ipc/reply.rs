@@ -9,7 +9,7 @@ use spillway_abi::{
 use spillway_kernel_core::handles::restrict;
 
 use super::{
-    Asked, CopyOut, Stage, delist, let_go, release,
+    Asked, CopyOut, Stage, delist, let_go, over, release,
     requests::{self, Entry, Request},
     window::{forget_token, release_slot},
     with_asked,
@@ -157,10 +157,7 @@ fn answer_taken(
         let remote = asked.remote.clone();
         let gift = asked.gift.take();
         answer_request(kernel, service, asker, entry, asked, answer);
-        if let Some(gift) = gift {
-            gift.release(kernel);
-        }
-        release(kernel, &remote);
+        over(kernel, &remote, gift);
     }
     Ok(None)
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod calls;
 mod channels;
+mod ends;
 mod faults;
 mod handles;
 mod heap;
@@ -52,6 +53,7 @@ pub const ALL: &[&[Test]] = &[
     windows::TESTS,
     queues::TESTS,
     wakeups::TESTS,
+    ends::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,

@@ -3,6 +3,7 @@
 pub mod fault;
 mod hostile;
 mod limit;
+mod peer;
 pub mod run;
 
 use driver_sdk::prelude::*;
@@ -35,6 +36,10 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "family-limit" => limit::family(),
         "memory-of-the-dead" => limit::memory_of_the_dead(),
         "memory-of-others" => limit::memory_of_others(),
+        "peer-server" => peer::serve(argument),
+        "peer-client" => peer::ask(),
+        "peer-sharer" => peer::share(),
+        "peer-intruder" => peer::intrude(argument.parse().unwrap_or(0)),
         "map-elsewhere" => run::map_elsewhere(),
         kind => match fault::provoke(kind) {
             true => 0,
