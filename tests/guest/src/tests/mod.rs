@@ -24,6 +24,7 @@ mod sharing;
 mod shootdown;
 mod start;
 mod sync;
+mod table;
 mod threads;
 mod times;
 mod vector;
@@ -54,6 +55,7 @@ pub const ALL: &[&[Test]] = &[
     queues::TESTS,
     wakeups::TESTS,
     ends::TESTS,
+    table::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,
