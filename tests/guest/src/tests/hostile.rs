@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use driver_sdk::{
     abi::{
         Handle, Rights,
+        counters::Counter,
         limits::Limits,
         service::{Message, Notice, Reply, Token},
     },
@@ -15,7 +16,7 @@ use driver_sdk::{
 };
 
 use crate::{
-    child::{Victim, leaves_nothing},
+    child::{Victim, end_of, leaves_nothing},
     harness::{Outcome, check, soak, tests},
     serving::{ALL, Desk, soon},
 };
@@ -24,16 +25,27 @@ tests![random_calls_from_several_threads_harm_nobody];
 
 /// Requests that the server of this process was asked by its victims.
 static ASKED: AtomicU64 = AtomicU64::new(0);
+/// System calls of the victims.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// The calls follow from the seed, so that a failure can be had again. Each seed is played twice:
-/// 24,000 calls and more entries of queues, so that these are over 100,000 and over ten millions.
+/// The calls follow from the seed, so that a failure can be had again. There are over 100,000, or ten
+/// millions in the long form, and as many entries of queues.
 fn random_calls_from_several_threads_harm_nobody() -> Outcome {
+    let wanted = if soak() { 10_000_000 } else { 100_000 };
     ASKED.store(0, Ordering::SeqCst);
-    for seed in 1..if soak() { 430 } else { 8 } {
+    CALLS.store(0, Ordering::SeqCst);
+    let mut seed = 1;
+    while CALLS.load(Ordering::SeqCst) < wanted && seed < wanted / 1000 {
         leaves_nothing(|| play(seed))?;
+        seed += 1;
     }
-    let asked = ASKED.load(Ordering::SeqCst);
-    check!(asked > 100, "only {asked} requests reached a server");
+    let (asked, calls) = (ASKED.load(Ordering::SeqCst), CALLS.load(Ordering::SeqCst));
+    println!("{calls} hostile calls, {asked} requests that reached the server");
+    check!(calls >= wanted, "only {calls} calls");
+    check!(
+        asked > calls / 1000,
+        "only {asked} requests reached a server"
+    );
     Ok(())
 }
 
@@ -53,7 +65,11 @@ fn play(seed: u64) -> Outcome {
         let command = command.limits(limits);
         command.give("object", &*desk.object, ALL)
     });
-    let end = hostile.run()?;
+    let process = hostile.spawn()?;
+    let counters = process.counters()?;
+    let end = end_of(&process)?;
+    let calls = counters.snapshot()?.get(Counter::SystemCalls);
+    CALLS.fetch_add(calls, Ordering::Relaxed);
     // It may take its own memory away or end itself; its limits never make it panic.
     check!(
         !matches!(end.status, ExitStatus::Exited(code) if code != 0),
