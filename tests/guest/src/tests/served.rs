@@ -148,7 +148,7 @@ fn what_no_server_sees_is_refused() -> Outcome {
         equal!(call(operation), Err(Error::BadOperation));
         equal!(call(operation | TRACED), Err(Error::BadOperation));
     }
-    for operation in [1 << 10, 1 << 32, u64::MAX, u64::MAX & !(TRACED | TIMED)] {
+    for operation in [1 << 10, 1 << 32, u64::MAX, !(TRACED | TIMED)] {
         equal!(call(operation), Err(Error::BadOperation));
     }
     for (operation, error) in [
@@ -201,10 +201,8 @@ fn replies_may_be_late_out_of_order_and_from_another_thread() -> Outcome {
     equal!(desk.counts()?, (0, 8));
     let service = desk.service.clone();
     let answering = thread::spawn(move || {
-        let replies = tokens.iter().enumerate().rev();
-        replies.fold(Ok(()), |so_far, (key, &token)| {
-            so_far.and(service.reply(token, Reply::Value(100 + key as u64)))
-        })
+        let mut replies = tokens.iter().enumerate().rev();
+        replies.try_for_each(|(key, &token)| service.reply(token, Reply::Value(100 + key as u64)))
     });
     check!(answering.join() == Ok(()));
     for (key, call) in calls.into_iter().enumerate() {
@@ -262,8 +260,8 @@ fn a_reply_is_taken_once() -> Outcome {
         mine.0 | 1 << 16,
         mine.0 | 0xffff,
         1 << 32 | 4096,
-        1 << 32 | 4096 + 8191,
-        1 << 32 | 4096 + 8192,
+        1 << 32 | 12_287,
+        1 << 32 | 12_288,
     ] {
         equal!(
             desk.value(Token(forged), 9),

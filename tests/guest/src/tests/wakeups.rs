@@ -424,7 +424,9 @@ fn a_deadline_comes_while_the_server_runs() -> Outcome {
         .spawn(move || {
             let message = serving.serve(None, soon());
             let until = Instant::now() + Duration::from_secs(10);
-            while !DONE.load(Ordering::SeqCst) && Instant::now() < until {}
+            while !DONE.load(Ordering::SeqCst) && Instant::now() < until {
+                core::hint::spin_loop();
+            }
             (
                 message.map(|message| message.token),
                 DONE.load(Ordering::SeqCst),
@@ -556,7 +558,9 @@ fn a_server_runs_at_its_callers_priority() -> Outcome {
     equal!(counts(), Ok(0));
     thread::sleep(Duration::from_millis(5));
     let spinner = on_one(5).spawn(move || {
-        while !STOP.load(Ordering::SeqCst) && Instant::now() < until {}
+        while !STOP.load(Ordering::SeqCst) && Instant::now() < until {
+            core::hint::spin_loop();
+        }
         STOP.load(Ordering::SeqCst)
     })?;
     let object = desk.object.clone();
