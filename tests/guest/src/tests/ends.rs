@@ -388,6 +388,22 @@ fn only_the_server_serves() -> Outcome {
         equal!(desk.counts()?, (0, 1));
         desk.value(token, 5)?;
         check!(call.join() == Ok(5));
+        // Nor the answer to a request that went from queue to queue.
+        let desk = Desk::new()?;
+        let (mut server, mut client) = (IoQueue::new(4, 8)?, IoQueue::new(4, 8)?);
+        desk.service.bind(&server)?;
+        let ask = entry(desk.object.handle(), Operation::GetMeta, 1, [0; 4]);
+        submit(&mut client, &ask)?;
+        client.enter(0, soon())?;
+        let token = completion(&mut server)?.token();
+        let intruder = Victim::new("peer-intruder")
+            .argument(token.0)
+            .with(|command| command.give("service", &*desk.service, rights))
+            .run()?;
+        equal!(intruder.status, ExitStatus::Exited(0));
+        check!(client.pop()?.is_none());
+        desk.value(token, 5)?;
+        equal!(completion(&mut client)?.result(), Ok(5));
         Ok(())
     })
 }

@@ -42,7 +42,9 @@ tests![
     requests_are_cancelled_in_every_state,
     a_closed_queue_leaves_nothing_under_way,
     a_queue_closes_itself,
-    a_service_is_bound_once,
+    a_service_is_bound_once;
+    2 cores:
+    a_place_is_kept_while_an_entry_is_done,
 ];
 
 fn create(submissions: u64, completions: u64) -> Result<u64, Error> {
@@ -852,4 +854,66 @@ fn a_service_is_bound_once() -> Outcome {
         equal!(desk.service.serve(None, soon()), Err(Error::Gone));
         Ok(())
     })
+}
+
+/// The lock is let go of while data is copied. What came into the ring meanwhile took the place of
+/// the entry's completion, which was lost.
+fn a_place_is_kept_while_an_entry_is_done() -> Outcome {
+    static STOP: AtomicU32 = AtomicU32::new(0);
+    STOP.store(0, Ordering::SeqCst);
+    let desk = Desk::new()?;
+    let mut queue = IoQueue::new(1, 2)?;
+    desk.service.bind(&queue)?;
+    // Others fill the ring with messages.
+    let object = desk.object.clone();
+    let flood = thread::spawn(move || -> Outcome {
+        let mut queue = IoQueue::new(16, 32)?;
+        let mut under_way = 0;
+        while STOP.load(Ordering::SeqCst) == 0 || under_way > 0 {
+            while under_way < 16 && STOP.load(Ordering::SeqCst) == 0 {
+                submit(
+                    &mut queue,
+                    &entry(object.handle(), Operation::GetMeta, 1, [0; 4]),
+                )?;
+                under_way += 1;
+            }
+            queue.enter(1, soon())?;
+            while queue.pop()?.is_some() {
+                under_way -= 1;
+            }
+        }
+        Ok(())
+    });
+    let memory = Memory::new(64 << 10)?;
+    let mut buffer = alloc::vec![0u8; 64 << 10];
+    let read = [0, buffer.as_mut_ptr() as u64, 64 << 10, 0];
+    for number in 0..300 {
+        submit(
+            &mut queue,
+            &entry(memory.handle(), Operation::Read, number, read),
+        )?;
+        let mut done = false;
+        while !done {
+            queue.enter(1, soon())?;
+            while let Some(completion) = queue.pop()? {
+                if completion.is_message() {
+                    desk.value(completion.token(), 0)?;
+                } else {
+                    equal!(
+                        (completion.user_data, completion.result()),
+                        (number, Ok(64 << 10))
+                    );
+                    done = true;
+                }
+            }
+        }
+    }
+    STOP.store(1, Ordering::SeqCst);
+    while !flood.is_finished() {
+        let _ = queue.enter(1, Deadline::after(Duration::from_millis(1)));
+        while let Some(completion) = queue.pop()? {
+            desk.value(completion.token(), 0)?;
+        }
+    }
+    flood.join()
 }

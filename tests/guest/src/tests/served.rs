@@ -21,6 +21,7 @@ use crate::{
 tests![
     every_operation_reaches_the_server_with_its_arguments,
     every_operation_needs_its_right,
+    the_short_ways_check_rights_too,
     what_no_server_sees_is_refused,
     replies_may_be_late_out_of_order_and_from_another_thread,
     an_error_comes_with_a_number,
@@ -108,12 +109,7 @@ fn every_operation_needs_its_right() -> Outcome {
     let desk = Desk::new()?;
     let mut queue = IoQueue::new(4, 0)?;
     for (operation, arguments, _) in operations() {
-        let right = match operation {
-            Operation::Open | Operation::Read | Operation::GetMeta => Rights::READ,
-            Operation::Write => Rights::WRITE,
-            Operation::Share => Rights::MAP,
-            _ => Rights::MANAGE,
-        };
+        let right = right_of(operation);
         let without = desk.object.duplicate(ALL - right)?;
         equal!(
             raw::do_io(without.handle(), operation, arguments),
@@ -136,6 +132,99 @@ fn every_operation_needs_its_right() -> Outcome {
         desk.closed(9)?;
     }
     Ok(())
+}
+
+/// A server that waits on the same core, and one that is bound to a queue, are reached by shorter
+/// ways through the kernel.
+fn the_short_ways_check_rights_too() -> Outcome {
+    let desk = Desk::new()?;
+    let serving = desk.service.clone();
+    let on_one = || thread::Builder::new().affinity(1);
+    let server = on_one().spawn(move || {
+        let mut answer = None;
+        let mut seen = 0;
+        while let Ok(message) = serving.serve(answer, Deadline::NEVER) {
+            seen += u64::from(message.token != Token::NONE);
+            answer = (message.token != Token::NONE).then_some((
+                message.token,
+                Reply::Value(message.what.rights().bits().into()),
+            ));
+        }
+        seen
+    })?;
+    let (object, service) = (desk.object.clone(), desk.service.clone());
+    let client = on_one().spawn(move || -> Outcome<u64> {
+        let mut asked = 0;
+        for (operation, arguments, _) in operations() {
+            let right = right_of(operation);
+            let without = object.duplicate(ALL - right)?;
+            equal!(
+                raw::do_io(without.handle(), operation, arguments),
+                Err(Error::MissingRight)
+            );
+            let only = service.mint(9, right)?;
+            equal!(
+                raw::do_io(only.handle(), operation, arguments),
+                Ok(right.bits().into())
+            );
+            asked += 1;
+        }
+        Ok(asked)
+    })?;
+    let asked = client.join()?;
+    desk.service.end()?;
+    equal!(server.join(), asked);
+
+    let desk = Desk::new()?;
+    let (mut server, mut queue) = (IoQueue::new(16, 32)?, IoQueue::new(16, 32)?);
+    desk.service.bind(&server)?;
+    for (operation, arguments, expected) in operations() {
+        let right = right_of(operation);
+        let without = desk.object.duplicate(ALL - right)?;
+        let only = desk.object.duplicate(right)?;
+        submit(
+            &mut queue,
+            &entry(without.handle(), operation, 1, arguments),
+        )?;
+        submit(&mut queue, &entry(only.handle(), operation, 2, arguments))?;
+        equal!(queue.enter(0, soon()), Ok(1));
+        let refused = queue.pop()?.ok_or("a completion is missing")?;
+        equal!(
+            (refused.user_data, refused.result()),
+            (1, Err(Error::MissingRight))
+        );
+        let message = completion(&mut server)?;
+        equal!(message.what().rights(), right);
+        equal!(message.arguments, expected);
+        let number = registration(operation, arguments);
+        equal!(message.what().registration(), number);
+        // Only right tokens are taken there, too.
+        let service = desk.service.handle();
+        let wrong = message.value + (1 << 32);
+        for (user_data, token) in [(3, wrong), (4, message.value), (5, message.value)] {
+            let reply = entry(service, Operation::Reply, user_data, [token, 0, 6, 0]);
+            submit(&mut server, &reply)?;
+        }
+        server.enter(2, soon())?;
+        for user_data in [3, 5] {
+            let done = server.pop()?.ok_or("a completion is missing")?;
+            equal!(
+                (done.user_data, done.result()),
+                (user_data, Err(Error::NotFound))
+            );
+        }
+        equal!(completion(&mut queue)?.result(), Ok(6));
+    }
+    Ok(())
+}
+
+fn right_of(operation: Operation) -> Rights {
+    match operation {
+        Operation::Open | Operation::Read | Operation::GetMeta => Rights::READ,
+        Operation::Write => Rights::WRITE,
+        Operation::Share => Rights::MAP,
+        _ => Rights::MANAGE,
+    }
 }
 
 fn what_no_server_sees_is_refused() -> Outcome {
