@@ -168,7 +168,7 @@ fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
         super::remove_server(kernel, service, slot);
         if let Some(thread) = kernel.sched.find(slot) {
             sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Err(Error::Gone));
+            thread.set_result(kernel, Err(Error::ServerGone));
             sched::make_ready(kernel, &thread);
         }
     }

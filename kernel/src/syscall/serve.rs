@@ -73,7 +73,7 @@ fn next(
     sched::restore_priority(&mut guard, thread);
     let state = service.state.get(&guard);
     let refused = if state.ended {
-        Some(Error::Gone)
+        Some(Error::ServerGone)
     } else if state.queue.is_some() {
         Some(Error::Busy)
     } else {

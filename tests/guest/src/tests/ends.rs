@@ -217,7 +217,7 @@ fn a_service_that_ends_tells_everybody() -> Outcome {
                 service.end()?;
                 service.end()?;
                 equal!(service.mint(1, ALL).map(drop), Err(Error::ServerGone));
-                equal!(service.serve(None, soon()), Err(Error::Gone));
+                equal!(service.serve(None, soon()), Err(Error::ServerGone));
                 for token in &tokens {
                     equal!(other.reply(*token, Reply::Value(0)), Err(Error::NotFound));
                 }
@@ -240,7 +240,7 @@ fn a_service_that_ends_tells_everybody() -> Outcome {
         thread::sleep(Duration::from_millis(2));
         service.end()?;
         for thread in waiting {
-            equal!(thread.join(), Err(Error::Gone));
+            equal!(thread.join(), Err(Error::ServerGone));
         }
         Ok(())
     })

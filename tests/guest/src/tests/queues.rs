@@ -851,7 +851,7 @@ fn a_service_is_bound_once() -> Outcome {
         equal!(error_of(call.join()), Some(Error::ServerGone));
         equal!(error_of(second_call.join()), Some(Error::ServerGone));
         equal!(desk.service.bind(&other), Err(Error::ServerGone));
-        equal!(desk.service.serve(None, soon()), Err(Error::Gone));
+        equal!(desk.service.serve(None, soon()), Err(Error::ServerGone));
         Ok(())
     })
 }
