@@ -437,6 +437,8 @@ fn a_deadline_comes_while_the_server_runs() -> Outcome {
         .affinity(1)
         .priority(4)
         .spawn(move || {
+            // Until nothing else sets the clock.
+            thread::sleep(Duration::from_millis(30));
             let deadline = Deadline::after(Duration::from_millis(20));
             let asked = object.until(deadline).get_meta(1);
             DONE.store(true, Ordering::SeqCst);
