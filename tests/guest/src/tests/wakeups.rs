@@ -424,7 +424,7 @@ fn a_deadline_comes_while_the_server_runs() -> Outcome {
         .spawn(move || {
             let message = serving.serve(None, soon());
             // The clock comes for itself after a bit more than four seconds.
-        let until = Instant::now() + Duration::from_secs(3);
+            let until = Instant::now() + Duration::from_secs(3);
             while !DONE.load(Ordering::SeqCst) && Instant::now() < until {
                 core::hint::spin_loop();
             }
