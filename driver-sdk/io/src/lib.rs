@@ -47,6 +47,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "native")]
+mod async_;
 mod block;
 mod buffer;
 mod error;
@@ -56,10 +58,19 @@ mod heap;
 mod integrated;
 mod memory;
 mod pool;
+pub mod protocol;
+#[cfg(feature = "native")]
+mod remote;
 mod request;
+#[cfg(feature = "native")]
+mod shared;
 mod slots;
 mod statistics;
+#[cfg(feature = "native")]
+mod sync;
 
+#[cfg(feature = "native")]
+pub use async_::Async;
 pub use block::{BlockDevice, BlockQueue, Cancel, QueueOptions, WaitMode};
 pub use buffer::{Buffer, SharedBuffer};
 pub use error::{Error, ErrorKind};
@@ -68,8 +79,14 @@ pub use heap::HeapMemory;
 pub use integrated::{Integrated, IntegratedQueue};
 pub use memory::{MemoryDevice, MemoryQueue};
 pub use pool::{Pool, PoolMemory};
+#[cfg(feature = "native")]
+pub use remote::{Connection, Level, Mapped, Path, RemoteQueue};
 pub use request::{Buffers, Completion, Rejected, Request, RequestId, TraceId};
+#[cfg(feature = "native")]
+pub use shared::Shared;
 pub use spillway_hal::block::{
     BlockCount, BlockLimits, BlockSize, ByteOffset, Lba, NamespaceId, Operation,
 };
 pub use statistics::Statistics;
+#[cfg(feature = "native")]
+pub use sync::Sync;
