@@ -20,6 +20,7 @@
 
 pub use spillway_abi as abi;
 pub use spillway_hal as hal;
+pub use spillway_io as io;
 pub use spillway_native as native;
 pub use spillway_rt as rt;
 

@@ -9,6 +9,8 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use spillway_kernel_core::queue::Links;
+
 use crate::{arch, kernel::Kernel};
 
 /// A spin lock that answers shootdown requests while it waits.
@@ -95,6 +97,14 @@ impl<T> Locked<T> {
         // SAFETY: the shared borrow of the one Kernel excludes any `get_mut` for as long as the
         // result lives.
         unsafe { &*self.0.get() }
+    }
+
+    /// The value, and the neighbours on lists of waiters, both exclusive: for lists that lie in
+    /// objects.
+    #[inline]
+    pub fn get_with_links<'a>(&'a self, kernel: &'a mut Kernel) -> (&'a mut T, &'a mut Links) {
+        // SAFETY: as in `get_mut`; the links lie in the kernel, not in any such state.
+        (unsafe { &mut *self.0.get() }, kernel.sched.links())
     }
 
     /// The value, exclusive.

@@ -1,6 +1,7 @@
 //! The boot image: from a manifest to one file with the kernel, the manifest and the programs.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -47,6 +48,23 @@ pub struct BootFiles {
     pub image: PathBuf,
     /// The ELF files with all that a debugger wants, by the names of their modules.
     pub symbols: Vec<(String, PathBuf)>,
+}
+
+/// What several recipes have built together: the binaries by the commands that made them. It must not
+/// outlive a change of the sources.
+#[derive(Default)]
+pub struct Builds(BTreeMap<String, Vec<(String, PathBuf)>>);
+
+impl Builds {
+    fn run(&mut self, build: &Build) -> Result<Vec<(String, PathBuf)>> {
+        let line = build.shell_line();
+        if let Some(binaries) = self.0.get(&line) {
+            return Ok(binaries.clone());
+        }
+        let binaries = build.run()?;
+        self.0.insert(line, binaries.clone());
+        Ok(binaries)
+    }
 }
 
 impl Recipe {
@@ -97,9 +115,14 @@ impl Recipe {
 
     /// Builds everything and writes the image.
     pub fn make(&self) -> Result<BootFiles> {
-        let loader = parts::binary(&self.loader.run()?, "bootloader")?;
-        let kernel = parts::binary(&self.kernel.run()?, "kernel")?;
-        let programs = self.programs.run()?;
+        self.make_with(&mut Builds::default())
+    }
+
+    /// The same, without building again what another recipe has just built.
+    pub fn make_with(&self, builds: &mut Builds) -> Result<BootFiles> {
+        let loader = parts::binary(&builds.run(&self.loader)?, "bootloader")?;
+        let kernel = parts::binary(&builds.run(&self.kernel)?, "kernel")?;
+        let programs = builds.run(&self.programs)?;
         let mut symbols = vec![
             ("kernel".to_string(), kernel),
             ("init".into(), parts::binary(&programs, "init")?),
@@ -108,7 +131,7 @@ impl Recipe {
         for module in &self.modules {
             let path = match &module.place {
                 Place::Workspace { binary } => parts::binary(&programs, binary)?,
-                Place::Outside { build, binary } => parts::binary(&build.run()?, binary)?,
+                Place::Outside { build, binary } => parts::binary(&builds.run(build)?, binary)?,
                 Place::Elf(path) => path.clone(),
                 Place::File(path) => {
                     entries.push((module.name.clone(), read(path)?));

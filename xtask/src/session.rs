@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{
     accel::{self, Accelerator},
     cli::{Accel, MachineOptions},
-    image::{BootFiles, Recipe},
+    image::{BootFiles, Builds, Recipe},
     qemu::Machine,
     setup,
     workspace::Workspace,
@@ -42,7 +42,11 @@ impl Session {
 
     /// Builds everything and chooses the accelerator.
     pub fn prepare(&mut self) -> Result<BootFiles> {
-        let files = self.recipe.make()?;
+        self.prepare_with(&mut Builds::default())
+    }
+
+    fn prepare_with(&mut self, builds: &mut Builds) -> Result<BootFiles> {
+        let files = self.recipe.make_with(builds)?;
         self.machine.loader = files.loader.clone();
         if let Some(wish) = self.wish.take() {
             let probe = Machine {
@@ -56,13 +60,18 @@ impl Session {
         Ok(files)
     }
 
-    /// The same, with the accelerator that another session chose, if there was one.
-    pub fn prepare_like(&mut self, chosen: Option<Accelerator>) -> Result<BootFiles> {
+    /// The same, with what other sessions have built and the accelerator that they chose, if there
+    /// were any.
+    pub fn prepare_like(
+        &mut self,
+        chosen: Option<Accelerator>,
+        builds: &mut Builds,
+    ) -> Result<BootFiles> {
         if let Some(accelerator) = chosen {
             self.machine.accelerator = accelerator;
             self.wish = None;
         }
-        self.prepare()
+        self.prepare_with(builds)
     }
 
     /// Prints what would be built.

@@ -1,5 +1,5 @@
 //! The first program: starts what the manifest lists, gives each process what its entry says and
-//! nothing else, reports how each one ended, and switches the machine off after the last.
+//! nothing else, reports how each one ended, and switches the machine off after the last that is not in the background.
 //!
 //! An argument `{entry_tsc}` in the manifest is replaced by the time-stamp counter at init's own
 //! first instruction, which is the system's first unprivileged one: `bench-kernel` measures the
@@ -58,8 +58,8 @@ fn manifest() -> Result<Manifest, String> {
     Manifest::decode(&bytes).map_err(|error| format!("{error}"))
 }
 
-/// Starts everything and waits for its end. Returns the machine's exit code: that of the first
-/// process of the manifest that failed, or 0.
+/// Starts everything and waits for its end, but for what is in the background. Returns the
+/// machine's exit code: that of the first process of the manifest that failed, or 0.
 ///
 /// All processes are made, with the services that they provide, before the first one starts: so a
 /// client finds its server's objects wherever in the manifest the server is.
@@ -69,16 +69,25 @@ fn run(manifest: &Manifest) -> i32 {
     let made: Vec<_> = processes
         .map(|entry| (entry, start::make(entry, &mut services)))
         .collect();
-    let watchers: Vec<_> = made
+    let (servers, others): (Vec<_>, Vec<_>) = made
         .into_iter()
-        .map(|(entry, made)| start_and_watch(entry, made, &services))
-        .collect();
+        .map(|(entry, made)| (entry, start_and_watch(entry, made, &services)))
+        .enumerate()
+        .partition(|(_, (entry, _))| entry.background);
     drop(services);
-    let codes: Vec<_> = watchers
+    let ended = |watcher: Option<thread::JoinHandle<_>>| watcher.map_or(1, |it| it.join());
+    let mut codes: Vec<_> = others
         .into_iter()
-        .map(|watcher| watcher.map_or(1, thread::JoinHandle::join))
+        .map(|(place, (_, watcher))| (place, ended(watcher)))
         .collect();
-    codes.into_iter().find(|&code| code != 0).unwrap_or(0)
+    // Those in the background count if they have ended by now.
+    let servers = servers.into_iter().filter_map(|(place, (_, watcher))| {
+        let runs = watcher.as_ref().is_some_and(|it| !it.is_finished());
+        (!runs).then(|| (place, ended(watcher)))
+    });
+    codes.extend(servers);
+    let failed = codes.into_iter().filter(|&(_, code)| code != 0);
+    failed.min().map_or(0, |(_, code)| code)
 }
 
 /// Starts one process and a thread that waits for its end, so that every end is reported when it

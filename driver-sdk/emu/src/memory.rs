@@ -2,26 +2,43 @@
 
 use std::cell::Cell;
 
-use spillway_hal::Word;
+use spillway_hal::{PAGE_SIZE, Word};
 
 /// Bytes in a cell.
 const CELL: usize = 8;
 
-/// Memory as little-endian words in cells, so that two sides can hold it at once.
-pub(crate) struct Memory(Box<[Cell<u64>]>);
+/// Memory as little-endian words in cells, so that two sides can hold it at once. It begins with a
+/// page, as memory does that is lent to applications.
+pub(crate) struct Memory {
+    /// A page more than there are.
+    cells: Box<[Cell<u64>]>,
+    start: usize,
+    bytes: usize,
+}
 
 impl Memory {
     /// `bytes` zeroed bytes; a multiple of 8.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(vec![Cell::new(0); bytes / CELL].into_boxed_slice())
+        let cells = vec![Cell::new(0); (bytes + PAGE_SIZE) / CELL].into_boxed_slice();
+        let start = cells.as_ptr().align_offset(PAGE_SIZE);
+        Self {
+            cells,
+            start,
+            bytes,
+        }
+    }
+
+    #[inline]
+    fn cells(&self) -> &[Cell<u64>] {
+        &self.cells[self.start..][..self.bytes / CELL]
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len() * CELL
+        self.bytes
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u8 {
-        self.0.as_ptr().cast_mut().cast()
+        self.cells().as_ptr().cast_mut().cast()
     }
 
     /// Panics at an unaligned or outside offset.
@@ -31,7 +48,7 @@ impl Memory {
             offset.is_multiple_of(T::BYTES),
             "a load is aligned to its size"
         );
-        T::from_u64(self.0[offset / CELL].get() >> (8 * (offset % CELL)))
+        T::from_u64(self.cells()[offset / CELL].get() >> (8 * (offset % CELL)))
     }
 
     /// Panics at an unaligned or outside offset.
@@ -41,7 +58,7 @@ impl Memory {
             offset.is_multiple_of(T::BYTES),
             "a store is aligned to its size"
         );
-        let cell = &self.0[offset / CELL];
+        let cell = &self.cells()[offset / CELL];
         let shift = 8 * (offset % CELL);
         let mask = u64::MAX >> (64 - 8 * T::BYTES) << shift;
         cell.set(cell.get() & !mask | value.to_u64() << shift);
@@ -64,7 +81,7 @@ impl Memory {
 
     fn words(&self, offset: usize, count: usize) -> &[Cell<u64>] {
         assert!(offset.is_multiple_of(CELL), "words are aligned to 8 bytes");
-        &self.0[offset / CELL..][..count]
+        &self.cells()[offset / CELL..][..count]
     }
 
     /// Copies out: single bytes up to the first whole cell, cells, single bytes. Panics outside.
@@ -81,7 +98,7 @@ impl Memory {
         {
             *byte = self.load(at);
         }
-        for (chunk, cell) in cells.iter_mut().zip(&self.0[middle / CELL..]) {
+        for (chunk, cell) in cells.iter_mut().zip(&self.cells()[middle / CELL..]) {
             *chunk = cell.get().to_le_bytes();
         }
     }
@@ -96,7 +113,7 @@ impl Memory {
         for (byte, at) in head.iter().zip(offset..).chain(tail.iter().zip(end..)) {
             self.store(at, *byte);
         }
-        for (chunk, cell) in cells.iter().zip(&self.0[middle / CELL..]) {
+        for (chunk, cell) in cells.iter().zip(&self.cells()[middle / CELL..]) {
             cell.set(u64::from_le_bytes(*chunk));
         }
     }
@@ -108,7 +125,7 @@ impl Memory {
         let mut at = offset;
         while at < end {
             if at.is_multiple_of(CELL) && end - at >= CELL {
-                self.0[at / CELL].set(u64::from_le_bytes([value; CELL]));
+                self.cells()[at / CELL].set(u64::from_le_bytes([value; CELL]));
                 at += CELL;
             } else {
                 self.store(at, value);

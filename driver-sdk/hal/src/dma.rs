@@ -166,6 +166,11 @@ impl<M: DmaMemory, D: DmaDirection> DmaBuffer<M, D> {
     pub fn memory(&self) -> &M {
         &self.memory
     }
+
+    /// The same, taken out: for a back end on top of another.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
 }
 
 /// See the methods of [`DmaMemory`].

@@ -3,7 +3,8 @@
 //! loop that chooses random blocks. Run under callgrind, which counts the functions:
 //!
 //! ```text
-//! cargo bench -p spillway-io --bench cost_io --no-run
+//! RUSTFLAGS="-Cpanic=abort -Cforce-frame-pointers=yes" \
+//!     cargo bench -p spillway-io --bench cost_io --target x86_64-unknown-linux-gnu --no-run
 //! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*' target/…/cost_io-…
 //! ```
 //!

@@ -11,12 +11,12 @@
 //!
 //! The device is not shared with other programs, and a crash of this one resets it. The program is
 //! built with one kind of driver, and trusts it with its address space. Beyond the driver's own
-//! instructions a request costs this file's: some thirty, and no allocation.
+//! instructions a request costs this file's, and no allocation; `docs/io.md` has the figures.
 //!
 //! # The path of a request
 //!
 //! ```text
-//! push   buffers -> slot; their device addresses -> the driver's queue entry
+//! push   buffers -> slot; their device addresses -> the driver's submission queue
 //! kick   the driver rings the doorbell: one register write a batch
 //!        ... the device reads or writes the memory and posts a completion ...
 //! poll   the driver reaps it by its tag, which is the slot's name; buffers -> the application
@@ -195,7 +195,6 @@ where
                 space: self.shared.space,
                 block_shift: self.limits.block_size.shift(),
                 block_mask: u64::from(self.limits.block_size.bytes()) - 1,
-                max_segments: self.limits.max_segments as usize,
             },
             pushed: 0,
             rung: 0,
@@ -233,7 +232,7 @@ pub struct IntegratedQueue<D: BlockDriver, V: Device> {
 /// Turns what the driver gives back into completions.
 struct Taker<'a, F> {
     slots: &'a mut Slots,
-    completed: &'a mut F,
+    completed: F,
     /// Tags that lead nowhere.
     strays: usize,
 }
@@ -268,8 +267,6 @@ struct Target {
     block_shift: u32,
     /// Bytes of a block, less one.
     block_mask: u64,
-    /// Buffers of the longest request.
-    max_segments: usize,
 }
 
 impl Target {
@@ -332,9 +329,6 @@ impl Target {
     ) -> Result<(), Error> {
         let buffers = filled.buffers();
         segments.clear();
-        if buffers.count() > self.max_segments {
-            return Err(CROWDED);
-        }
         let mut total = 0;
         for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
             let address = buffer.address(self.space).ok_or(FOREIGN)?;
@@ -386,14 +380,14 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
     }
 
     #[inline(always)]
-    fn poll(&mut self, mut completed: impl FnMut(Completion)) -> usize {
+    fn poll(&mut self, completed: impl FnMut(Completion)) -> usize {
         self.kick();
         let Some(driver) = &mut self.driver else {
             return 0;
         };
         let mut taker = Taker {
             slots: &mut self.slots,
-            completed: &mut completed,
+            completed,
             strays: 0,
         };
         let reaped = driver.reap_into(&mut taker);
@@ -555,10 +549,6 @@ const FOREIGN: Error = Error::new(
 const RAGGED: Error = Error::new(
     ErrorKind::InvalidRequest,
     "offset and length are multiples of the device's block size",
-);
-const CROWDED: Error = Error::new(
-    ErrorKind::InvalidRequest,
-    "a request has at most as many buffers as the device's limits say",
 );
 const LATE: Error = Error::new(
     ErrorKind::TimedOut,

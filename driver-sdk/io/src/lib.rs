@@ -40,6 +40,8 @@
 //! go of them, and in no other way: not by a time-out, not by a cancellation, not by dropping the
 //! queue. So no [`Buffer`] can be freed or touched while a device may write to it.
 //!
+//! `docs/io.md` says why the interface is as it is, and what it costs.
+//!
 //! Unsafe code is in `buffer.rs`, `pool.rs` and `heap.rs`, with the arguments why it is sound.
 #![no_std]
 

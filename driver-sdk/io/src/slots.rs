@@ -186,7 +186,7 @@ mod tests {
                         prop_assert_eq!(held.len(), capacity as usize);
                         continue;
                     };
-                    if number % 3 == 0 {
+                    if number.is_multiple_of(3) {
                         filled.empty();
                         continue;
                     }

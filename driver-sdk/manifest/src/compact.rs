@@ -144,6 +144,7 @@ mod tests {
             functions in prop::collection::vec(0u32..1 << 24, 0..3),
             objects in prop::collection::vec(any::<u64>(), 0..3),
             rights in prop::sample::subsequence(vec![Read, Write, Map, Manage], 1..=4),
+            background: bool,
         ) -> Process {
             let devices = functions.iter().enumerate().map(|(n, function)| Device {
                 name: format!("d{n}"),
@@ -160,7 +161,7 @@ mod tests {
             let provides = Vec::new();
             let program = "program".into();
             let name = String::new();
-            Process { name, program, arguments, memory, handles, threads, processes, requests, cores, priority, grants, devices, provides, services }
+            Process { name, program, arguments, memory, handles, threads, processes, requests, cores, priority, grants, devices, provides, services, background }
         }
     }
 

@@ -70,6 +70,8 @@ pub struct ProcessEntry {
     provides: Vec<String>,
     #[serde(default)]
     services: Vec<ServiceEntry>,
+    #[serde(default)]
+    background: bool,
 }
 
 /// One of a process's `services`: the name of a service, or more about it.
@@ -213,6 +215,7 @@ impl ProcessEntry {
                 .collect(),
             devices: devices.collect(),
             provides: self.provides,
+            background: self.background,
             services: self.services.into_iter().map(ServedObject::from).collect(),
         })
     }

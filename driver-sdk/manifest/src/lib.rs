@@ -64,8 +64,8 @@ pub struct Manifest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shutdown {
-    /// When every process has ended. The machine's exit code is that of the first process of the
-    /// manifest that failed, or 0.
+    /// When every process has ended that is not in the background. The machine's exit code is that
+    /// of the first process of the manifest that failed until then, or 0.
     #[default]
     WhenAllExit,
     /// Never; only a process with [`Grant::Power`] does it.
@@ -104,6 +104,8 @@ pub struct Process {
     pub provides: Vec<String>,
     /// The objects of services that it finds when it starts.
     pub services: Vec<ServedObject>,
+    /// It runs for others: nobody waits for its end.
+    pub background: bool,
 }
 
 /// An object that another process serves.
@@ -176,6 +178,7 @@ impl Process {
             devices: Vec::new(),
             provides: Vec::new(),
             services: Vec::new(),
+            background: false,
         }
     }
 }

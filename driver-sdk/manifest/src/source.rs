@@ -166,6 +166,7 @@ mod tests {
             modules = ["data"]
             devices = [{ name = "disk", device = "class:010802" }]
             provides = ["table", "list"]
+            background = true
             services = ["table", { name = "rest", from = "list", object = 3, rights = ["read", "manage"] }]
             "#,
         )
@@ -195,6 +196,7 @@ mod tests {
                 device: "class:010802".into(),
             }],
             provides: vec!["table".into(), "list".into()],
+            background: true,
             services: vec![
                 ServedObject {
                     name: "table".into(),

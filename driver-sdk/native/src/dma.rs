@@ -93,6 +93,15 @@ fn outside(offset: usize, bytes: usize, length: usize) -> ! {
     panic!("{bytes} bytes at {offset:#x}: unaligned, or not inside the {length:#x} bytes");
 }
 
+// SAFETY: a mapping of whole pages that stays where it is until the value is dropped, zeroed when it
+// was made, readable and writable by every thread. There are no references to it, and once a pool
+// owns the value nobody calls the methods that access it.
+unsafe impl spillway_io::PoolMemory for DmaMemory {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.start, self.length)
+    }
+}
+
 /// The values at one place in each of several entries, see [`DmaMemory::load_entries`].
 ///
 /// [`DmaMemory::load_entries`]: spillway_hal::DmaMemory::load_entries

@@ -142,6 +142,20 @@ impl<'m, E: Entry> Producer<'m, E> {
         Ok(self.limit.wrapping_sub(self.tail))
     }
 
+    /// Whether there is room for so many entries; looks at what the consumer has released only if
+    /// there did not seem to be.
+    ///
+    /// # Errors
+    ///
+    /// As for [`free`](Self::free).
+    #[inline]
+    pub fn has_room(&mut self, entries: u32) -> Result<bool, Corrupt> {
+        if self.limit.wrapping_sub(self.tail) >= entries && !self.corrupt {
+            return Ok(true);
+        }
+        Ok(self.free()? >= entries)
+    }
+
     /// What both sides write to.
     #[inline]
     pub fn header(&self) -> &'m RingHeader {

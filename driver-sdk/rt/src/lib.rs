@@ -10,6 +10,7 @@
 //! | [`thread`], [`sync`], [`time`] | what their names say |
 //! | [`process`] | starting other programs |
 //! | [`serve`] | serving objects to other programs |
+//! | [`task`] | futures on one thread, whose reactor is the IoQueue |
 //!
 //! A heap and a panic report come with it: `alloc` works, and a panic ends the process with
 //! [`spillway_abi::ExitStatus::PANIC_CODE`] after it told why and where.
@@ -31,6 +32,7 @@ pub mod serve;
 pub mod startup;
 pub mod sync;
 pub mod syscall;
+pub mod task;
 pub mod thread;
 pub mod time;
 

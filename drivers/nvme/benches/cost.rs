@@ -1,12 +1,14 @@
 //! What a 4 KiB read costs in instructions: submit, kick and reap in batches of 32, with the loop
-//! that chooses random blocks. Run under callgrind, which counts the two functions:
+//! that chooses random blocks. Run under callgrind, which counts the functions:
 //!
 //! ```text
-//! cargo bench -p spillway-nvme --bench cost --no-run
+//! RUSTFLAGS="-Cpanic=abort -Cforce-frame-pointers=yes" \
+//!     cargo bench -p spillway-nvme --bench cost --target x86_64-unknown-linux-gnu --no-run
 //! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*' target/…/cost-…
 //! ```
 //!
-//! The total divided by 32,000 is the cost of one read.
+//! There are 32,000 reads in batches, 32,000 that are submitted one by one, and all are reaped by the
+//! same function.
 
 mod null;
 

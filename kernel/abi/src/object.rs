@@ -332,4 +332,21 @@ mod tests {
             assert!(!is_process_name(name.as_bytes()), "{name:?}");
         }
     }
+
+    #[test]
+    fn flags_of_a_memory_are_those_that_mean_something() {
+        assert_eq!(memory_address_bits(0), Ok(None));
+        assert_eq!(memory_address_bits(MEMORY_CONTIGUOUS), Ok(Some(64)));
+        for bits in 0..=200 {
+            let expected = match bits {
+                0 => Ok(Some(64)),
+                LEAST_ADDRESS_BITS..=64 => Ok(Some(bits)),
+                _ => Err(Error::BadArgument),
+            };
+            assert_eq!(memory_address_bits(memory_contiguous(bits)), expected);
+        }
+        for flags in [2, 1 << 8, 32 << 8, MEMORY_CONTIGUOUS | 1 << 40, u64::MAX] {
+            assert_eq!(memory_address_bits(flags), Err(Error::BadArgument));
+        }
+    }
 }

@@ -12,13 +12,13 @@ use spillway_abi::{
 };
 
 use super::{
-    Sent, acquire_slot, copy,
-    end::cancel,
+    Sent, copy, fast,
     prepare::prepare,
-    pump, release_slot, reply,
+    pump, reply,
     reply::Answer,
     requests::{self, Entry, Request},
     send,
+    window::{acquire_slot, decline, release_slot, turn},
 };
 use crate::{
     arch::core,
@@ -28,11 +28,13 @@ use crate::{
         self,
         work::{Progress, Work},
     },
-    syscall::{self, Action},
+    syscall::{self, Action, MAX_TRANSFER},
 };
 
 /// Entries per step.
-const ENTRIES: usize = 64;
+const ENTRIES: u32 = 64;
+/// Bytes that are copied per step, give or take those of one request.
+const BYTES: u64 = 256 << 10;
 
 /// A thread's stay in the kernel with a queue.
 #[derive(Debug)]
@@ -56,6 +58,39 @@ enum Begun {
     Stalled(Arc<Service>),
     /// It takes long.
     Long(Work),
+}
+
+/// How far a step came with the entries.
+enum Taken {
+    /// There is no more to do with them now.
+    All,
+    /// There is more to do.
+    Some,
+    /// The next one needs room in the window of this service.
+    Stalled(Arc<Service>),
+    /// A long operation comes first: with the entry's user data and trace id.
+    Long(Work, u64, u64),
+}
+
+/// What a step may still do.
+struct Budget {
+    entries: u32,
+    bytes: u64,
+}
+
+impl Budget {
+    const STEP: Self = Self {
+        entries: ENTRIES,
+        bytes: BYTES,
+    };
+
+    fn spend(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.entries == 0 || self.bytes == 0
+    }
 }
 
 impl Enter {
@@ -88,13 +123,20 @@ impl Enter {
                 Progress::Asked(_) => return Progress::Done(Err(Error::BadOperation)),
             }
         }
-        match self.take_entries(guard, thread) {
+        let taken = self.take_entries(guard, thread);
+        // A slot that none of the entries wanted after all.
+        decline(guard, thread);
+        match taken {
             Err(error) => {
-                self.queue.state.get_mut(guard).ended = true;
+                self.queue.fail(guard);
                 Progress::Done(Err(error))
             }
-            Ok(Some(progress)) => progress,
-            Ok(None) => self.wait(guard, thread),
+            Ok(Taken::Some) => Progress::More(Work::Enter(self)),
+            Ok(Taken::Long(work, user_data, trace)) => {
+                Progress::More(self.with(work, user_data, trace))
+            }
+            Ok(Taken::Stalled(service)) => self.wait(guard, thread, Some(service)),
+            Ok(Taken::All) => self.wait(guard, thread, None),
         }
     }
 
@@ -105,48 +147,42 @@ impl Enter {
 
     fn post(&self, kernel: &mut Kernel, user_data: u64, trace: u64, answer: Answer) {
         self.queue
-            .post(kernel, completion(user_data, trace, answer));
+            .post(kernel, &completion(user_data, trace, answer));
     }
 
-    /// Takes at most [`ENTRIES`] entries. `None` if there is no more to do with them now.
-    fn take_entries(
-        &mut self,
-        guard: &mut Guard,
-        thread: &Arc<Thread>,
-    ) -> Result<Option<Progress>, Error> {
-        let queue = self.queue.clone();
-        copy_answered(guard, &queue);
-        let mut taken = 0;
-        let outcome = loop {
-            if taken == ENTRIES {
-                break Some(Progress::More(Work::Enter(self.again())));
+    /// Takes as many entries as a step may.
+    fn take_entries(&self, guard: &mut Guard, thread: &Arc<Thread>) -> Result<Taken, Error> {
+        let queue = &self.queue;
+        let mut budget = Budget::STEP;
+        copy_answered(guard, queue, &mut budget);
+        let mut batch = fast::Batch::default();
+        let taken = loop {
+            if budget.is_spent() {
+                break Taken::Some;
             }
             let Some(submission) = queue.next_entry(guard)? else {
-                break None;
+                break Taken::All;
             };
-            taken += 1;
+            budget.entries -= 1;
+            if batch.take(guard, thread, queue, &submission) {
+                continue;
+            }
+            batch.finish(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
-            match begin(guard, thread, &queue, &submission) {
+            match begin(guard, thread, queue, &submission, &mut budget) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
                 Begun::UnderWay | Begun::Silent => {}
                 Begun::Stalled(service) => {
-                    let state = queue.state.get_mut(guard);
-                    state.stalled = Some(submission);
-                    // With requests under way, one of them may make room: its completion wakes the
-                    // thread. With none, only the window can.
-                    if state.under_way_count > 0 || self.minimum == 0 {
-                        break None;
-                    }
-                    let again = Work::Enter(self.again());
-                    break Some(Progress::Wait(again, Wait::Window(service), self.deadline));
+                    queue.stall(guard, submission);
+                    break Taken::Stalled(service);
                 }
                 Begun::Long(work) => {
                     queue.state.get_mut(guard).under_way_count += 1;
-                    let again = self.again();
-                    break Some(Progress::More(again.with(work, user_data, trace)));
+                    break Taken::Long(work, user_data, trace);
                 }
             }
         };
+        batch.finish(guard);
         queue.publish_taken(guard);
         for index in 0.. {
             let Some(service) = queue.state.get(guard).services.get(index).cloned() else {
@@ -154,18 +190,18 @@ impl Enter {
             };
             pump(guard, &service);
         }
-        Ok(outcome)
+        Ok(taken)
     }
 
-    fn again(&self) -> Self {
-        Self::new(self.queue.clone(), self.minimum, self.deadline)
-    }
-
-    /// Lets the thread wait if completions are missing.
-    fn wait(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
+    /// Lets the thread wait if completions are missing; also for room in a window, if an entry
+    /// needs that.
+    fn wait(self, guard: &mut Guard, thread: &Arc<Thread>, room: Option<Arc<Service>>) -> Progress {
         let available = match self.queue.available(guard) {
             Ok(available) => available,
-            Err(error) => return Progress::Done(Err(error)),
+            Err(error) => {
+                self.queue.fail(guard);
+                return Progress::Done(Err(error));
+            }
         };
         if available >= self.minimum {
             return Progress::Done(Ok(available.into()));
@@ -185,23 +221,27 @@ impl Enter {
         {
             return Progress::Done(Err(error));
         }
-        let wait = Wait::Queue(self.queue.clone());
-        sched::wait_listed(guard, thread, wait, self.deadline);
+        let (queue, deadline) = (self.queue.clone(), self.deadline);
+        if let Some(service) = room {
+            let wait = Wait::Window(service, Some(queue));
+            return Progress::Wait(Work::Enter(self), wait, deadline);
+        }
+        sched::wait_listed(guard, thread, Wait::Queue(queue), deadline);
         Progress::Asked(None)
+    }
+
+    /// Whether it has begun something for another process that must not be left half done.
+    pub fn must_finish(&self, thread: &Thread) -> bool {
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|(work, ..)| work.must_finish(thread))
     }
 
     /// Nobody goes on with it.
     pub fn abandon(&mut self, kernel: &mut Kernel, thread: &Thread) {
-        if let Some((work, ..)) = self.inner.take() {
-            let mut work = work;
+        if let Some((work, ..)) = &mut self.inner {
             work.abandon(kernel, thread);
         }
-        let slot = thread.state.get_mut(kernel).window_slot.take();
-        if let (Some(slot), Some(submission)) = (slot, self.queue.state.get(kernel).stalled)
-            && let Ok((Object::Remote(remote), _)) = target(kernel, thread, submission.object)
-        {
-            release_slot(kernel, &remote.service, slot);
-        }
+        decline(kernel, thread);
     }
 }
 
@@ -217,6 +257,7 @@ fn begin(
     thread: &Arc<Thread>,
     queue: &Arc<IoQueue>,
     submission: &Submission,
+    budget: &mut Budget,
 ) -> Begun {
     let failed = |error| Begun::Done(Err((error, 0)));
     let Some(operation) = Operation::from_raw(submission.operation.into()) else {
@@ -234,11 +275,11 @@ fn begin(
     };
     match (operation, object) {
         (Operation::Reply, Object::Service(service)) => {
-            answer(guard, &service, rights, submission.arguments)
+            answer(guard, thread, &service, rights, submission.arguments)
         }
-        (Operation::Cancel, Object::IoQueue(other)) => {
-            let result = cancel(guard, &other, submission.arguments[0]);
-            Begun::Done(result.map_err(|error| (error, 0)))
+        (Operation::Close, _) => {
+            let handle = Handle::from_raw(submission.object);
+            act(syscall::close(guard, thread, handle))
         }
         (Operation::Wait, object) => wait_for(guard, thread, queue, submission, &object, rights),
         (_, Object::Remote(remote)) => {
@@ -252,23 +293,28 @@ fn begin(
                 submission.trace,
             );
             match prepared {
-                Ok(prepared) => ask(guard, thread, queue, submission, prepared),
+                Ok(prepared) => ask(guard, thread, queue, submission, prepared, budget),
                 Err(error) => failed(error),
             }
         }
-        (Operation::Close, _) => act(syscall::close(
-            guard,
-            thread,
-            Handle::from_raw(submission.object),
-        )),
-        (operation, object) => act(syscall::perform(
-            guard,
-            thread,
-            object,
-            rights,
-            operation,
-            submission.arguments,
-        )),
+        (operation, object) => {
+            budget.spend(cost(&object, operation, submission.arguments[2]));
+            let perform = |guard: &mut Guard| {
+                let arguments = submission.arguments;
+                syscall::perform(guard, thread, object, rights, operation, arguments)
+            };
+            act(queue.with_place(guard, perform))
+        }
+    }
+}
+
+/// The bytes of a step's budget that an operation on an object of the kernel costs. A text for the
+/// log takes as long as the port does, so it ends the step.
+fn cost(object: &Object, operation: Operation, bytes: u64) -> u64 {
+    match (object, operation) {
+        (Object::Log, _) => BYTES,
+        (_, Operation::Read | Operation::Write) => bytes.min(MAX_TRANSFER),
+        _ => 0,
     }
 }
 
@@ -283,12 +329,16 @@ fn act(action: Action) -> Begun {
 #[inline]
 fn answer(
     guard: &mut Guard,
+    thread: &Thread,
     service: &Arc<Service>,
     rights: Rights,
     [token, status, value, extra]: [u64; 4],
 ) -> Begun {
     if !rights.contains(Rights::WRITE) {
         return Begun::Done(Err((Error::MissingRight, 0)));
+    }
+    if let Err(error) = syscall::check_server(thread, service) {
+        return Begun::Done(Err((error, 0)));
     }
     let answered = Reply::from_raw([status, value, extra])
         .and_then(|answer| reply::reply(guard, service, Token(token), answer));
@@ -311,18 +361,22 @@ fn ask(
     queue: &Arc<IoQueue>,
     submission: &Submission,
     prepared: super::prepare::Prepared,
+    budget: &mut Budget,
 ) -> Begun {
     let mut asked = prepared.asked;
     let mut window_slot = None;
     if prepared.source.is_some() || asked.destination.is_some() {
         let service = asked.remote.service.clone();
-        let turn = thread.state.get_mut(guard).window_slot.take();
+        let turn = turn(guard, thread, &service);
         let Some(slot) = turn.or_else(|| acquire_slot(guard, &service)) else {
             return Begun::Stalled(service);
         };
         if let Some(source) = prepared.source {
-            let copied = copy::copy_in(guard, &service, slot, source)
+            budget.spend(source.1);
+            let copied = queue
+                .with_place(guard, |guard| copy::copy_in(guard, &service, slot, source))
                 .and_then(|()| service.check(guard))
+                .and_then(|()| asked.remote.check(guard))
                 .and_then(|()| queue.check(guard));
             if let Err(error) = copied {
                 release_slot(guard, &service, slot);
@@ -331,10 +385,12 @@ fn ask(
         }
         window_slot = Some(slot);
     }
-    let slot = requests::allocate(guard);
+    let Some(slot) = queue.begin(guard) else {
+        // It was taken within the budget.
+        return Begun::Done(Err((Error::Gone, 0)));
+    };
     let sequence = guard.requests.next_sequence();
     asked.message.token = Token::new(slot, window_slot, sequence);
-    queue.begin(guard, slot);
     let entry = entry_of(queue, submission);
     let sent = send(guard, slot, asked, |kernel, asked| {
         requests::set(kernel, slot, Request::Asked(entry, asked));
@@ -372,8 +428,9 @@ fn wait_for(
             Begun::Done(Err((Error::TimedOut, 0)))
         }
         Ok(None) => {
-            let slot = requests::allocate(guard);
-            queue.begin(guard, slot);
+            let Some(slot) = queue.begin(guard) else {
+                return Begun::Done(Err((Error::Gone, 0)));
+            };
             sched::edit_waiters(guard, &wait, |list, links| list.push_back(links, slot));
             let entry = entry_of(queue, submission);
             if submission.deadline != spillway_abi::call::NO_DEADLINE {
@@ -388,25 +445,27 @@ fn wait_for(
 }
 
 /// Copies what was answered meanwhile out of the windows.
-fn copy_answered(guard: &mut Guard, queue: &Arc<IoQueue>) {
-    while let Some(slot) = queue.state.get(guard).answered.front() {
+fn copy_answered(guard: &mut Guard, queue: &Arc<IoQueue>, budget: &mut Budget) {
+    while !budget.is_spent()
+        && let Some(slot) = queue.state.get(guard).answered.front()
+    {
         queue.copied(guard, slot);
         let Request::Answered(entry, asked, bytes) = mem::take(guard.requests.get(slot)) else {
             continue;
         };
-        // Its place in the completion ring stays kept, though the lock is let go of meanwhile.
+        budget.spend(bytes);
         queue.forget(guard, slot);
-        queue.state.get_mut(guard).under_way_count += 1;
         let service = &asked.remote.service;
         let answer = match (asked.message.token.window_slot(), asked.destination) {
             (Some(window_slot), Some((address, _))) => {
-                let copied = copy::copy_out(guard, service, window_slot, (address, bytes));
+                let copied = queue.with_place(guard, |guard| {
+                    copy::copy_out(guard, service, window_slot, (address, bytes))
+                });
                 release_slot(guard, service, window_slot);
                 copied.map(|()| bytes).map_err(|error| (error, 0))
             }
             _ => Ok(bytes),
         };
-        queue.state.get_mut(guard).under_way_count -= 1;
-        queue.post(guard, completion(entry.user_data, entry.trace, answer));
+        queue.post(guard, &completion(entry.user_data, entry.trace, answer));
     }
 }

@@ -8,9 +8,10 @@ use spillway_abi::{
 };
 
 use super::{
-    Sent, acquire_slot, copy,
+    Sent, copy,
     prepare::{Prepared, prepare},
-    release_slot, send,
+    send,
+    window::{acquire_slot, decline, release_slot, turn},
 };
 use crate::{
     kernel::{Guard, Kernel},
@@ -134,7 +135,15 @@ impl Call {
     /// A part, by the thread that calls, whose address space is loaded.
     pub fn step(self, guard: &mut Guard, thread: &Arc<Thread>) -> Progress {
         let service = self.prepared.asked.remote.service.clone();
-        let slot = match turn(guard, thread) {
+        let turn = turn(guard, thread, &service);
+        // What the window holds may be known only since the thread has waited for it.
+        if let Err(error) = self.prepared.check_window(guard) {
+            if let Some(slot) = turn {
+                release_slot(guard, &service, slot);
+            }
+            return Progress::Done(Err(error));
+        }
+        let slot = match turn {
             Some(slot) => slot,
             None => {
                 if let Err(error) = service.check(guard) {
@@ -150,16 +159,25 @@ impl Call {
                     }
                     None => {
                         let until = self.deadline;
-                        return Progress::Wait(Work::Call(self), Wait::Window(service), until);
+                        return Progress::Wait(
+                            Work::Call(self),
+                            Wait::Window(service, None),
+                            until,
+                        );
                     }
                 }
             }
         };
-        if let Some(source) = self.prepared.source {
-            if let Err(error) = copy::copy_in(guard, &service, slot, source) {
-                release_slot(guard, &service, slot);
-                return Progress::Done(Err(error));
-            }
+        if let Some(source) = self.prepared.source
+            && let Err(error) = copy::copy_in(guard, &service, slot, source)
+        {
+            release_slot(guard, &service, slot);
+            return Progress::Done(Err(error));
+        }
+        // The handle can have been closed while there was no slot, or during the copy.
+        if let Err(error) = self.prepared.asked.remote.check(guard) {
+            release_slot(guard, &service, slot);
+            return Progress::Done(Err(error));
         }
         match put(guard, thread, self.prepared, Some(slot), self.deadline) {
             Ok(Sent::To(server)) => Progress::Asked(Some(server)),
@@ -170,14 +188,6 @@ impl Call {
 
     /// Nobody goes on with it.
     pub fn abandon(&self, kernel: &mut Kernel, thread: &Thread) {
-        let service = &self.prepared.asked.remote.service;
-        if let Some(slot) = turn(kernel, thread) {
-            release_slot(kernel, service, slot);
-        }
+        decline(kernel, thread);
     }
-}
-
-/// The slot of a window that was handed to a thread that waited for one.
-fn turn(kernel: &mut Kernel, thread: &Thread) -> Option<u16> {
-    thread.state.get_mut(kernel).window_slot.take()
 }

@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use spillway_abi::Error;
 
-use super::release_slot;
+use super::window::release_slot;
 use crate::{
     arch::user_copy::UserRange,
     kernel::{Guard, Kernel},

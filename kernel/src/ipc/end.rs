@@ -9,13 +9,14 @@ use alloc::sync::Arc;
 use spillway_abi::Error;
 
 use super::{
-    Stage, delist, edit, enlist, release_slot, reply,
-    requests::{self, Entry, Request},
+    Stage, delist, enlist, reply,
+    requests::{self, Entry, Request, WAITERS},
+    window::{release_slot, wake_waiter},
     with_asked, withdraw,
 };
 use crate::{
     kernel::{Guard, Kernel},
-    object::{IoQueue, Service, thread::Wait},
+    object::{IoQueue, Process, Service, queue::completion, thread::Wait},
     sched::{
         self,
         work::{Progress, Work},
@@ -24,6 +25,8 @@ use crate::{
 
 /// Requests answered per step.
 const ANSWERS: usize = 16;
+/// Askers looked at per step.
+const SEEN: u16 = 256;
 
 /// A service that is being ended.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct EndService {
     service: Arc<Service>,
     /// Its server is ending, too, and has no device any more.
     is_last: bool,
+    /// Askers that were looked at for a request that was taken.
+    seen: u16,
 }
 
 impl EndService {
@@ -40,6 +45,7 @@ impl EndService {
         Self {
             service,
             is_last: false,
+            seen: 0,
         }
     }
 
@@ -49,21 +55,46 @@ impl EndService {
         Self {
             service,
             is_last: true,
+            seen: 0,
         }
     }
 
     /// A part. Whether that was all.
-    pub fn advance(&self, kernel: &mut Kernel) -> bool {
+    pub fn advance(&mut self, kernel: &mut Kernel) -> bool {
         for _ in 0..ANSWERS {
             if !self.answer_one(kernel) {
-                return self.finish(kernel);
+                return self.answer_taken(kernel) && self.finish(kernel);
             }
         }
         false
     }
 
+    /// Looks at some askers for requests that were taken. Whether those were the last.
+    fn answer_taken(&mut self, kernel: &mut Kernel) -> bool {
+        let end = (self.seen + SEEN).min(WAITERS as u16);
+        for asker in self.seen..end {
+            if self.service.state.get(kernel).taken_count == 0 {
+                return true;
+            }
+            let token = with_asked(kernel, asker, |asked| {
+                let is_here = Arc::ptr_eq(&asked.remote.service, &self.service);
+                (is_here && (self.is_last || !asked.is_registered())).then_some(asked.message.token)
+            });
+            if let Some(Some(token)) = token {
+                let _ = reply::answer(kernel, &self.service, token, Err((Error::ServerGone, 0)));
+            }
+        }
+        self.seen = end;
+        usize::from(end) == WAITERS
+    }
+
+    /// Whose service it is.
+    pub fn server(&self) -> &Arc<Process> {
+        &self.service.owner
+    }
+
     /// A part as an operation of its own.
-    pub fn step(self, guard: &mut Guard) -> Progress {
+    pub fn step(mut self, guard: &mut Guard) -> Progress {
         if self.advance(guard) {
             Progress::Done(Ok(0))
         } else {
@@ -79,47 +110,23 @@ impl EndService {
             service.state.get_mut(kernel).closed = remote.state.get_mut(kernel).next.take();
             return true;
         }
-        if !state.window_waiters.is_empty() {
-            // It finds the service ended.
-            let next = edit(
-                kernel,
-                service,
-                |state| &mut state.window_waiters,
-                |list, links| list.pop_front(links),
-            );
-            if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
-                sched::unblock(kernel, &thread);
-                sched::make_ready(kernel, &thread);
-            }
+        if wake_waiter(kernel, service, None) {
             return true;
         }
-        let state = service.state.get(kernel);
-        let asker = match (state.waiting.front(), state.taken.front()) {
-            (Some(asker), _) | (None, Some(asker)) => asker,
-            (None, None) if self.is_last => match state.cancelled.front() {
-                Some(asker) => asker,
-                None => return false,
-            },
-            (None, None) => return false,
-        };
-        let asked = with_asked(kernel, asker, |asked| {
-            let stays = !self.is_last && asked.stage == Stage::Taken && asked.is_registered();
-            let before = asked.stage;
-            if stays {
-                asked.stage = Stage::Cancelled;
-            }
-            (asked.message.token, before, stays)
-        });
-        match asked {
-            Some((_, before, true)) => {
-                delist(kernel, service, asker, before);
-                enlist(kernel, service, asker, Stage::Cancelled);
-            }
-            Some((token, _, false)) => {
-                let _ = reply::answer(kernel, service, token, Err((Error::ServerGone, 0)));
-            }
-            None => debug_assert!(false, "an asker on a list has asked"),
+        if let Some(asker) = service.state.get(kernel).cancelled.front() {
+            // It has been taken, and nobody is to be told any more.
+            delist(kernel, service, asker, Stage::Cancelled);
+            enlist(kernel, service, asker, Stage::Taken);
+            with_asked(kernel, asker, |asked| asked.stage = Stage::Taken);
+            return true;
         }
+        let Some(asker) = service.state.get(kernel).waiting.front() else {
+            return false;
+        };
+        let token = with_asked(kernel, asker, |asked| asked.message.token);
+        let answered =
+            token.map(|token| reply::answer(kernel, service, token, Err((Error::ServerGone, 0))));
+        debug_assert_eq!(answered, Some(Ok(())), "an asker on a list has asked");
         true
     }
 
@@ -130,7 +137,7 @@ impl EndService {
         if let Some((queue, _)) = state.queue.take() {
             queue.unbind(kernel, service);
         }
-        if service.state.get(kernel).cancelled.is_empty() {
+        if service.state.get(kernel).taken_count == 0 {
             if let Some(window) = service.state.get_mut(kernel).window.take() {
                 window.memory.let_go(kernel, &service.owner.account);
             }
@@ -144,8 +151,14 @@ impl EndService {
 /// Nothing new comes to a service, and its threads no longer wait for it.
 fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
     service.state.get_mut(kernel).ended = true;
-    let wait = Wait::Serve(service.clone());
-    while sched::wake_first(kernel, &wait, Err(Error::ServerGone)) {}
+    while let Some(slot) = service.state.get(kernel).server {
+        super::remove_server(kernel, service, slot);
+        if let Some(thread) = kernel.sched.find(slot) {
+            sched::unblock(kernel, &thread);
+            thread.set_result(kernel, Err(Error::ServerGone));
+            sched::make_ready(kernel, &thread);
+        }
+    }
     while let Some((_, event)) = service.state.get_mut(kernel).events.pop() {
         event.signal(kernel);
     }
@@ -154,17 +167,21 @@ fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
 /// Nobody has a handle to a queue any more: what is under way is nobody's, and what comes of it is
 /// dropped.
 pub fn end_queue(kernel: &mut Kernel, queue: &Arc<IoQueue>) {
-    while let Some(slot) = queue.state.get(kernel).under_way.front() {
-        let request = core::mem::take(kernel.requests.get(slot));
+    for index in 0.. {
+        let Some(&slot) = queue.state.get(kernel).slots.get(index) else {
+            break;
+        };
+        let request = kernel.requests.get(slot);
+        request.write_out();
+        let request = core::mem::take(request);
         drop_request(kernel, slot, request);
-        queue.forget(kernel, slot);
     }
     queue.end(kernel);
 }
 
 fn drop_request(kernel: &mut Kernel, slot: u16, request: Request) {
     match request {
-        Request::Free | Request::Timer(_) => {}
+        Request::Free | Request::Timer(_) | Request::Direct(..) => {}
         Request::Wait(entry, wait) => stop_waiting(kernel, slot, &entry, &wait),
         Request::Asked(_, asked) => withdraw(kernel, slot, asked),
         Request::Answered(entry, asked, _) => {
@@ -212,7 +229,13 @@ pub fn expired(kernel: &mut Kernel, slot: u16) {
 /// there, 1 if it is still to come, because the server may let a device reach its memory.
 /// [`Error::NotFound`] if there is none.
 pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Result<u64, Error> {
+    if let Some(entry) = queue.unstall(kernel, user_data) {
+        let answer = Err((Error::Cancelled, 0));
+        queue.post(kernel, &completion(user_data, entry.trace, answer));
+        return Ok(0);
+    }
     let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;
+    kernel.requests.get(slot).write_out();
     match core::mem::take(kernel.requests.get(slot)) {
         Request::Wait(entry, wait) => {
             stop_waiting(kernel, slot, &entry, &wait);
@@ -243,20 +266,18 @@ pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Resu
 }
 
 fn find(kernel: &mut Kernel, queue: &IoQueue, user_data: u64) -> Option<u16> {
-    let mut next = queue.state.get(kernel).under_way.front();
-    while let Some(slot) = next {
+    for index in 0.. {
+        let slot = *queue.state.get(kernel).slots.get(index)?;
         let found = match kernel.requests.get(slot) {
-            Request::Wait(entry, _) | Request::Asked(entry, _) | Request::Answered(entry, ..) => {
-                entry.user_data == user_data
-            }
+            Request::Wait(entry, _)
+            | Request::Asked(entry, _)
+            | Request::Direct(entry, _)
+            | Request::Answered(entry, ..) => entry.user_data == user_data,
             Request::Free | Request::Timer(_) => false,
         };
         if found {
             return Some(slot);
         }
-        next = kernel
-            .sched
-            .next_sibling(&queue.state.get(kernel).under_way, slot);
     }
     None
 }

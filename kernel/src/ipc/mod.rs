@@ -15,23 +15,23 @@ pub mod batch;
 pub mod call;
 mod copy;
 pub mod end;
+pub mod fast;
 mod prepare;
 pub mod reply;
 pub mod requests;
+pub mod window;
 
 use alloc::sync::Arc;
-use core::mem;
-
 use spillway_abi::{
     Error, Rights,
     queue::{Completion, MESSAGE},
     service::{Message, Notice, Token, What},
 };
-use spillway_kernel_core::queue::List;
 
 pub use call::Call;
 pub use copy::CopyOut;
 use requests::Request;
+use window::release_slot;
 
 use crate::{
     arch::core,
@@ -54,6 +54,43 @@ pub struct Asked {
     pub gift: Option<(Object, Rights)>,
     /// How far it has come, which says on which list of the service the asker is.
     pub stage: Stage,
+}
+
+/// A request that the fast path brought to the server: what an answer needs.
+#[derive(Debug)]
+pub struct Direct {
+    /// On what.
+    pub remote: Arc<Remote>,
+    /// Names it.
+    pub token: Token,
+    /// What it is.
+    pub what: What,
+}
+
+impl Direct {
+    /// As every other request, but for the arguments, which the server has.
+    fn in_full(self) -> Asked {
+        Asked {
+            message: Message {
+                token: self.token,
+                object: self.remote.number,
+                what: self.what,
+                arguments: [0; 3],
+                trace: 0,
+            },
+            remote: self.remote,
+            destination: None,
+            gift: None,
+            stage: Stage::Taken,
+        }
+    }
+}
+
+/// What a thread asked, taken out of it.
+pub fn take_asked(kernel: &mut Kernel, thread: &Thread) -> Option<Asked> {
+    let state = thread.state.get_mut(kernel);
+    let direct = state.direct.take().map(Direct::in_full);
+    direct.or_else(|| state.asked.take())
 }
 
 /// How far a request has come.
@@ -87,66 +124,72 @@ pub enum Sent {
     Queued,
 }
 
-/// The list of a service on which an asker at a stage is.
-fn list_of(state: &mut ServiceState, stage: Stage) -> &mut List {
+/// Counts an asker at a stage, and puts it on the list of that stage if there is one.
+#[inline]
+fn enlist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
+    let (state, links) = service.state.get_with_links(kernel);
     match stage {
-        Stage::Waiting => &mut state.waiting,
-        Stage::Taken => &mut state.taken,
-        Stage::Cancelled => &mut state.cancelled,
+        Stage::Waiting => {
+            state.waiting.push_back(links, asker);
+            state.waiting_count += 1;
+            return;
+        }
+        Stage::Taken => {}
+        Stage::Cancelled => state.cancelled.push_back(links, asker),
+    }
+    state.taken_count += 1;
+}
+
+/// Ends what [`enlist`] began.
+#[inline]
+fn delist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
+    let (state, links) = service.state.get_with_links(kernel);
+    match stage {
+        Stage::Waiting => {
+            state.waiting.remove(links, asker);
+            state.waiting_count -= 1;
+            return;
+        }
+        Stage::Taken => {}
+        Stage::Cancelled => state.cancelled.remove(links, asker),
+    }
+    state.taken_count -= 1;
+}
+
+/// A thread waits for a request from here on.
+pub fn add_server(kernel: &mut Kernel, service: &Service, slot: u16) {
+    let (state, links) = service.state.get_with_links(kernel);
+    match state.server {
+        None => state.server = Some(slot),
+        Some(_) => state.servers.push_back(links, slot),
     }
 }
 
-/// Changes one of a service's lists. It is taken out and put back, because it and the links are both
-/// behind the lock.
-fn edit<R>(
-    kernel: &mut Kernel,
-    service: &Service,
-    list: impl Fn(&mut ServiceState) -> &mut List,
-    f: impl FnOnce(&mut List, &mut spillway_kernel_core::queue::Links) -> R,
-) -> R {
-    let mut taken = mem::take(list(service.state.get_mut(kernel)));
-    let result = f(&mut taken, kernel.sched.links());
-    *list(service.state.get_mut(kernel)) = taken;
-    result
-}
-
-/// Puts an asker on the list of a stage.
-fn enlist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
-    edit(
-        kernel,
-        service,
-        |state| list_of(state, stage),
-        |list, links| list.push_back(links, asker),
-    );
-    count(service.state.get_mut(kernel), stage, 1);
-}
-
-/// Takes an asker off the list of its stage.
-fn delist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
-    edit(
-        kernel,
-        service,
-        |state| list_of(state, stage),
-        |list, links| list.remove(links, asker),
-    );
-    count(service.state.get_mut(kernel), stage, -1);
-}
-
-fn count(state: &mut ServiceState, stage: Stage, by: i32) {
-    let count = match stage {
-        Stage::Waiting => &mut state.waiting_count,
-        Stage::Taken | Stage::Cancelled => &mut state.taken_count,
-    };
-    *count = count.wrapping_add_signed(by);
+/// A thread no longer does.
+pub fn remove_server(kernel: &mut Kernel, service: &Service, slot: u16) {
+    let (state, links) = service.state.get_with_links(kernel);
+    if state.server == Some(slot) {
+        state.server = state.servers.pop_front(links);
+    } else {
+        state.servers.remove(links, slot);
+    }
 }
 
 /// Calls `f` with what an asker asked. `None` if it asked nothing.
 fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> R) -> Option<R> {
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker)?;
-        thread.state.get_mut(kernel).asked.as_mut().map(f)
+        let state = thread.state.get_mut(kernel);
+        if let Some(direct) = state.direct.take() {
+            state.asked = Some(direct.in_full());
+        }
+        state.asked.as_mut().map(f)
     } else {
-        match kernel.requests.find(asker)? {
+        let request = kernel.requests.find(asker)?;
+        if matches!(request, Request::Direct(..)) {
+            request.write_out();
+        }
+        match request {
             Request::Asked(_, asked) => Some(f(asked)),
             _ => None,
         }
@@ -189,7 +232,7 @@ pub fn send(
 /// Takes a thread that waits for requests, on this core if there is one, off the list.
 fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
     let me = core().index.get();
-    let first = service.state.get(kernel).servers.front()?;
+    let first = service.state.get(kernel).server?;
     let mut chosen = first;
     let mut next = Some(first);
     while let Some(slot) = next {
@@ -198,16 +241,13 @@ fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
             chosen = slot;
             break;
         }
-        next = kernel
-            .sched
-            .next_in(&service.state.get(kernel).servers, slot);
+        let servers = &service.state.get(kernel).servers;
+        next = match slot == first {
+            true => servers.front(),
+            false => kernel.sched.next_in(servers, slot),
+        };
     }
-    edit(
-        kernel,
-        service,
-        |state| &mut state.servers,
-        |list, links| list.remove(links, chosen),
-    );
+    remove_server(kernel, service, chosen);
     kernel.sched.find(chosen)
 }
 
@@ -311,18 +351,27 @@ fn give(
     Ok(handle)
 }
 
+/// Whether there is a message that nobody has taken.
+#[inline]
+fn has_news(state: &ServiceState) -> bool {
+    !state.waiting.is_empty() || !state.cancelled.is_empty() || state.closed.is_some()
+}
+
 /// Hands out messages as long as there are any and somebody who takes them.
 pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
+    if !has_news(service.state.get(kernel)) {
+        return;
+    }
     if let Some((queue, number)) = service.state.get(kernel).queue.clone() {
         while queue.has_room(kernel) {
             let Some(message) = take(kernel, service) else {
                 return;
             };
-            queue.post(kernel, completion_of(&message, number));
+            queue.post(kernel, &completion_of(&message, number));
         }
         return;
     }
-    while !service.state.get(kernel).servers.is_empty() {
+    while service.state.get(kernel).server.is_some() {
         let Some(message) = take(kernel, service) else {
             return;
         };
@@ -357,32 +406,6 @@ pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
         release_slot(kernel, &service, slot);
     }
     release(kernel, &asked.remote);
-}
-
-/// A slot of a window for a request, if one is free and nobody was there before.
-fn acquire_slot(kernel: &mut Kernel, service: &Service) -> Option<u16> {
-    let state = service.state.get_mut(kernel);
-    if !state.window_waiters.is_empty() {
-        return None;
-    }
-    state.window.as_mut()?.allocate()
-}
-
-/// Gives a slot of the window to the thread that has waited for one longest, or back.
-fn release_slot(kernel: &mut Kernel, service: &Arc<Service>, slot: u16) {
-    let next = edit(
-        kernel,
-        service,
-        |state| &mut state.window_waiters,
-        |list, links| list.pop_front(links),
-    );
-    if let Some(thread) = next.and_then(|slot| kernel.sched.find(slot)) {
-        thread.state.get_mut(kernel).window_slot = Some(slot);
-        sched::unblock(kernel, &thread);
-        sched::make_ready(kernel, &thread);
-    } else if let Some(window) = &mut service.state.get_mut(kernel).window {
-        window.release(slot);
-    }
 }
 
 /// A handle to a served object, or a request on it, is no more. The last one tells the server.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights,
     call::Operation,
+    limits::MAX_WINDOW_SLOT,
     service::{Message, Notice, Token, What, create_data},
 };
 use spillway_kernel_core::handles::restrict;
@@ -24,6 +25,21 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether the data fits the window. A server that has not begun may still make one: its clients
+    /// wait for that. [`Error::TooLong`].
+    pub fn check_window(&self, kernel: &Kernel) -> Result<(), Error> {
+        let bytes = self.window_bytes();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let state = self.asked.remote.service.state.get(kernel);
+        let fits = match &state.window {
+            Some(window) => bytes <= window.slot_bytes,
+            None => !state.begun && bytes <= MAX_WINDOW_SLOT,
+        };
+        if fits { Ok(()) } else { Err(Error::TooLong) }
+    }
+
     /// Bytes that need room in the window.
     pub fn window_bytes(&self) -> u64 {
         match (self.source, self.asked.destination) {
@@ -112,13 +128,6 @@ pub fn prepare(
         },
         source: source.filter(|(_, bytes)| *bytes > 0),
     };
-    let bytes = prepared.window_bytes();
-    if bytes > 0 {
-        let state = prepared.asked.remote.service.state.get(kernel);
-        let most = state.window.as_ref().map_or(0, |window| window.slot_bytes);
-        if bytes > most {
-            return Err(Error::TooLong);
-        }
-    }
+    prepared.check_window(kernel)?;
     Ok(prepared)
 }

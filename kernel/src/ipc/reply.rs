@@ -8,8 +8,9 @@ use spillway_abi::{
 use spillway_kernel_core::handles::restrict;
 
 use super::{
-    Asked, CopyOut, Stage, delist, release, release_slot,
+    Asked, CopyOut, Stage, delist, release,
     requests::{self, Entry, Request},
+    window::{forget_token, release_slot},
     with_asked,
 };
 use crate::{
@@ -120,8 +121,7 @@ fn answer_taken(
     let asker = token.asker();
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker).ok_or(Error::NotFound)?;
-        let asked = thread.state.get_mut(kernel).asked.take();
-        let asked = asked.ok_or(Error::NotFound)?;
+        let asked = super::take_asked(kernel, &thread).ok_or(Error::NotFound)?;
         delist(kernel, service, asker, asked.stage);
         answer_thread(kernel, service, &thread, &asked, answer);
         release(kernel, &asked.remote);
@@ -157,6 +157,7 @@ fn answer_thread(
 ) {
     sched::unblock(kernel, thread);
     if let (Some((slot, bytes)), Some((address, _))) = (to_copy(asked, answer), asked.destination) {
+        forget_token(kernel, service, slot);
         let copy = CopyOut::new(service.clone(), slot, (address, bytes));
         thread.state.get_mut(kernel).work = Some(Work::CopyOut(copy));
         return;
@@ -176,7 +177,8 @@ fn answer_request(
     answer: Answer,
 ) {
     let queue = entry.queue.clone();
-    if let Some((_, bytes)) = to_copy(&asked, answer) {
+    if let Some((window_slot, bytes)) = to_copy(&asked, answer) {
+        forget_token(kernel, service, window_slot);
         requests::set(kernel, slot, Request::Answered(entry, asked, bytes));
         queue.to_copy(kernel, slot);
         return;

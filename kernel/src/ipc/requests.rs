@@ -1,8 +1,8 @@
 //! The requests of queues that are under way, and timers: whatever waits without a thread.
 //!
 //! Each has a slot, a number behind those of the threads, so that it is on lists of waiters and has a
-//! deadline as a thread has. Places are reserved when a queue or a timer is made, so taking one
-//! never fails.
+//! deadline as a thread has. Places are taken when a queue or a timer is made, so a request always
+//! finds one.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use spillway_abi::{
@@ -11,7 +11,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::slots::Slots;
 
-use super::Asked;
+use super::{Asked, Direct};
 use crate::{
     kernel::Kernel,
     memory::account::Account,
@@ -37,8 +37,21 @@ pub enum Request {
     Wait(Entry, Wait),
     /// An entry of a queue that asked a server.
     Asked(Entry, Asked),
+    /// The same, by the fast path: what an answer needs.
+    Direct(Entry, Direct),
     /// One that was answered, and whose data is to be copied out of the window: so many bytes.
     Answered(Entry, Asked, u64),
+}
+
+impl Request {
+    /// Makes of one that came by the fast path one like the others.
+    #[cold]
+    pub fn write_out(&mut self) {
+        *self = match core::mem::take(self) {
+            Self::Direct(entry, direct) => Self::Asked(entry, direct.in_full()),
+            other => other,
+        };
+    }
 }
 
 /// The entry of a queue that a request came from.
@@ -59,8 +72,6 @@ pub struct Entry {
 pub struct Requests {
     slots: Slots,
     table: Vec<Box<[Request]>>,
-    /// Places that queues and timers were promised.
-    reserved: usize,
     /// For tokens; never 0.
     sequence: u32,
 }
@@ -71,7 +82,6 @@ impl Requests {
         Self {
             slots: Slots::empty(),
             table: Vec::new(),
-            reserved: 0,
             sequence: 0,
         }
     }
@@ -106,14 +116,19 @@ impl Requests {
     }
 }
 
-/// Promises places. [`Error::LimitReached`] if the account or the system has too few,
+/// Takes places. [`Error::LimitReached`] if the account or the system has too few,
 /// [`Error::OutOfMemory`].
-pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<(), Error> {
+pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<Vec<u16>, Error> {
     let requests = &mut kernel.requests;
-    let reserved = requests.reserved + count as usize;
+    let reserved = usize::from(requests.slots.used()) + count as usize;
     if reserved > MAX_REQUESTS {
         return Err(Error::LimitReached);
     }
+    let mut slots = Vec::new();
+    slots
+        .try_reserve_exact(count as usize)
+        .map_err(|_| Error::OutOfMemory)?;
+    // The lowest numbers are given out, so the table reaches as far as there are places taken.
     while requests.table.len() * CHUNK < reserved {
         let mut chunk = Vec::new();
         chunk
@@ -123,36 +138,21 @@ pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<(),
         requests.table.push(chunk.into_boxed_slice());
     }
     account.add_requests(count)?;
-    requests.reserved = reserved;
-    Ok(())
+    let free = core::iter::from_fn(|| requests.slots.allocate());
+    slots.extend(free.take(count as usize).map(|number| FIRST + number));
+    Ok(slots)
 }
 
-/// Takes promised places back, none of which is in use.
-pub fn unreserve(kernel: &mut Kernel, account: &Account, count: u32) {
-    kernel.requests.reserved -= count as usize;
-    account.remove_requests(count);
-}
-
-/// A promised place. The lowest number is given out, so the table reaches as far as the promises.
-///
-/// # Panics
-///
-/// If nobody promised one.
-#[inline]
-pub fn allocate(kernel: &mut Kernel) -> u16 {
-    let number = kernel.requests.slots.allocate();
-    FIRST + number.expect("a place for the request was reserved")
+/// Gives places back, in none of which anything is under way.
+pub fn release(kernel: &mut Kernel, account: &Account, slots: &[u16]) {
+    for slot in slots {
+        kernel.requests.slots.free(slot - FIRST);
+    }
+    account.remove_requests(slots.len() as u32);
 }
 
 /// Puts something into a place.
 #[inline]
 pub fn set(kernel: &mut Kernel, slot: u16, request: Request) {
     *kernel.requests.get(slot) = request;
-}
-
-/// Empties a place.
-#[inline]
-pub fn free(kernel: &mut Kernel, slot: u16) -> Request {
-    kernel.requests.slots.free(slot - FIRST);
-    core::mem::take(kernel.requests.get(slot))
 }

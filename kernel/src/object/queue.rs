@@ -14,14 +14,17 @@ use spillway_abi::{
 use spillway_kernel_core::queue::List;
 use spillway_ring::{Consumer, Producer, RingHeader, Word};
 
-use super::{Memory, Process, Service};
+use super::{
+    Memory, Process, Service, Thread,
+    thread::{Phase, Wait},
+};
 use crate::{
     ipc::{
         batch::Enter,
         reply::Answer,
         requests::{self, Entry},
     },
-    kernel::Kernel,
+    kernel::{Guard, Kernel},
     memory::{direct, frames},
     sched::{self, work::Work},
     sync::Locked,
@@ -54,11 +57,15 @@ pub struct IoQueue {
 pub struct QueueState {
     submitted: Consumer<'static, Words>,
     completed: Producer<'static, Words>,
-    /// An entry that was taken off the ring and must wait for room in a window.
-    pub stalled: Option<Submission>,
-    /// Requests that have no completion yet; each has a place in the completion ring.
-    pub under_way: List,
-    /// How many those are, with those that a thread is working on.
+    /// An entry that was taken off the ring and must wait for room in a window. It counts as under
+    /// way.
+    stalled: Option<Submission>,
+    /// The places of its requests.
+    pub slots: Vec<u16>,
+    /// Those of them in which nothing is under way.
+    free: Vec<u16>,
+    /// Requests that have no completion yet, with those that a thread is working on; each has a
+    /// place in the completion ring.
     pub under_way_count: u32,
     /// Those of them whose data is to be copied out.
     pub answered: List,
@@ -122,15 +129,17 @@ impl IoQueue {
         let completions = in_range(completions, MAX_COMPLETIONS)
             .filter(|&count| count >= submissions)
             .ok_or(Error::BadArgument)?;
-        requests::reserve(kernel, &owner.account, submissions)?;
-        let made = Self::make(owner, submissions, completions);
+        let slots = requests::reserve(kernel, &owner.account, submissions)?;
+        let made = Self::make(owner, &slots, completions);
         if made.is_err() {
-            requests::unreserve(kernel, &owner.account, submissions);
+            requests::release(kernel, &owner.account, &slots);
         }
         made
     }
 
-    fn make(owner: &Arc<Process>, submissions: u32, completions: u32) -> Result<Arc<Self>, Error> {
+    fn make(owner: &Arc<Process>, slots: &[u16], completions: u32) -> Result<Arc<Self>, Error> {
+        let submissions = slots.len() as u32;
+        let (slots, free) = (copy_of(slots)?, copy_of(slots)?);
         let pages = (ring_bytes(submissions, completions) as u64).div_ceil(PAGE_SIZE);
         let mut memory = Memory::empty(owner.account.clone(), pages * PAGE_SIZE)?;
         let extent = frames::allocate_contiguous(pages, u64::BITS)?;
@@ -165,7 +174,8 @@ impl IoQueue {
                 submitted,
                 completed,
                 stalled: None,
-                under_way: List::new(),
+                slots,
+                free,
                 under_way_count: 0,
                 answered: List::new(),
                 waiter: None,
@@ -182,20 +192,55 @@ impl IoQueue {
     }
 
     /// The next entry, if there is one, a request can be under way, and its completion has a place.
-    /// [`Error::Corrupt`] for indices that cannot be.
+    /// [`Error::Gone`]; [`Error::Corrupt`] for indices that cannot be.
+    #[inline]
     pub fn next_entry(&self, kernel: &mut Kernel) -> Result<Option<Submission>, Error> {
         let state = self.state.get_mut(kernel);
         if state.ended {
             return Err(Error::Gone);
         }
+        if let Some(entry) = state.stalled.take() {
+            state.under_way_count -= 1;
+            return Ok(Some(entry));
+        }
         if state.under_way_count >= self.submissions || !state.can_complete()? {
             return Ok(None);
         }
-        if let Some(entry) = state.stalled.take() {
-            return Ok(Some(entry));
-        }
         let words = state.submitted.pop().map_err(|_| Error::Corrupt)?;
         Ok(words.map(Submission::from_words))
+    }
+
+    /// Keeps an entry, of those that were taken, for when there is room in a window.
+    pub fn stall(&self, kernel: &mut Kernel, entry: Submission) {
+        let state = self.state.get_mut(kernel);
+        state.stalled = Some(entry);
+        state.under_way_count += 1;
+    }
+
+    /// Takes back an entry that waits for room in a window, by its user data. Its place is kept
+    /// for [`Self::post`], which comes next.
+    pub fn unstall(&self, kernel: &mut Kernel, user_data: u64) -> Option<Submission> {
+        let state = self.state.get_mut(kernel);
+        let entry = state
+            .stalled
+            .take_if(|entry| entry.user_data == user_data)?;
+        state.under_way_count -= 1;
+        Some(entry)
+    }
+
+    /// Does what may let go of the lock for an entry that was taken. A place for its completion
+    /// stays kept, which comes next or is kept by [`Self::begin`].
+    pub fn with_place<R>(&self, guard: &mut Guard, f: impl FnOnce(&mut Guard) -> R) -> R {
+        self.state.get_mut(guard).under_way_count += 1;
+        let result = f(guard);
+        self.state.get_mut(guard).under_way_count -= 1;
+        result
+    }
+
+    /// The rings cannot be: nothing comes any more, and the one who waits is told.
+    pub fn fail(&self, kernel: &mut Kernel) {
+        self.state.get_mut(kernel).ended = true;
+        self.tell_waiter(kernel, Err(Error::Gone));
     }
 
     /// [`Error::Gone`] if nothing comes any more.
@@ -224,43 +269,52 @@ impl IoQueue {
         !state.ended && state.can_complete() == Ok(true)
     }
 
-    /// Counts a request as under way.
-    pub fn begin(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
-        list.push_back(kernel.sched.siblings(), slot);
+    /// A place for a request that is under way from here on. One is free whenever fewer are under
+    /// way than the submission ring has entries.
+    #[inline]
+    pub fn begin(&self, kernel: &mut Kernel) -> Option<u16> {
         let state = self.state.get_mut(kernel);
-        state.under_way = list;
+        let slot = state.free.pop()?;
         state.under_way_count += 1;
+        Some(slot)
     }
 
-    /// A request is no longer under way; gives its place back.
+    /// A request is no longer under way; its place is empty.
+    #[inline]
     pub fn forget(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).under_way);
-        list.remove(kernel.sched.siblings(), slot);
         let state = self.state.get_mut(kernel);
-        state.under_way = list;
+        state.free.push(slot);
         state.under_way_count -= 1;
-        requests::free(kernel, slot);
     }
 
     /// A request that was under way is done.
     pub fn complete(&self, kernel: &mut Kernel, slot: u16, entry: &Entry, answer: Answer) {
         self.forget(kernel, slot);
-        self.post(kernel, completion(entry.user_data, entry.trace, answer));
+        self.post(kernel, &completion(entry.user_data, entry.trace, answer));
     }
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
-    pub fn post(&self, kernel: &mut Kernel, completion: Completion) {
+    pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
+        self.push(kernel, completion);
+        self.publish(kernel, 1);
+    }
+
+    /// The same, but the program is not shown it before [`Self::publish`].
+    #[inline]
+    pub fn push(&self, kernel: &mut Kernel, completion: &Completion) {
         let state = self.state.get_mut(kernel);
-        if state.completed.push(completion.to_words()).is_err() {
-            // The program moved its index back after there was room: its ring is its own.
-            return;
-        }
+        // If there is no room the program moved its index back: its ring is its own.
+        let _ = state.completed.push(completion.to_words());
+    }
+
+    /// Shows the program what was pushed, so many, and wakes it if that is what it waits for.
+    pub fn publish(&self, kernel: &mut Kernel, count: u32) {
+        let state = self.state.get_mut(kernel);
         state.completed.publish();
         let Some(waiter) = &mut state.waiter else {
             return;
         };
-        waiter.missing = waiter.missing.saturating_sub(1);
+        waiter.missing = waiter.missing.saturating_sub(count);
         if waiter.missing == 0 {
             self.wake(kernel);
         } else if waiter.works {
@@ -270,9 +324,8 @@ impl IoQueue {
 
     /// A request was answered, and its data is to be copied by a thread of the owner.
     pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
-        list.push_back(kernel.sched.links(), slot);
-        self.state.get_mut(kernel).answered = list;
+        let (state, links) = self.state.get_with_links(kernel);
+        state.answered.push_back(links, slot);
         if self.state.get(kernel).waiter.is_some() {
             self.wake_to_work(kernel);
         }
@@ -280,9 +333,8 @@ impl IoQueue {
 
     /// That has been done.
     pub fn copied(&self, kernel: &mut Kernel, slot: u16) {
-        let mut list = core::mem::take(&mut self.state.get_mut(kernel).answered);
-        list.remove(kernel.sched.links(), slot);
-        self.state.get_mut(kernel).answered = list;
+        let (state, links) = self.state.get_with_links(kernel);
+        state.answered.remove(links, slot);
     }
 
     /// Completions that the program has not taken.
@@ -320,29 +372,42 @@ impl IoQueue {
     }
 
     fn wake(&self, kernel: &mut Kernel) {
-        let waiter = self.state.get_mut(kernel).waiter.take();
-        if let Some(thread) = waiter.and_then(|waiter| kernel.sched.find(waiter.slot)) {
-            let available = self.available(kernel).map(u64::from);
-            sched::unblock(kernel, &thread);
-            thread.set_result(kernel, available);
+        let available = self.available(kernel).map(u64::from);
+        self.tell_waiter(kernel, available);
+    }
+
+    /// Ends the wait of the one who waits, with a result. One who also waits for room in a window
+    /// looks again instead, and finds the same.
+    fn tell_waiter(&self, kernel: &mut Kernel, result: Result<u64, Error>) {
+        if let Some((thread, _)) = self.take_waiter(kernel) {
+            thread.set_result(kernel, result);
             sched::make_ready(kernel, &thread);
         }
     }
 
     /// Has the one who waits look again.
     fn wake_to_work(&self, kernel: &mut Kernel) {
-        let Some(waiter) = self.state.get_mut(kernel).waiter.take() else {
+        let Some((thread, waiter)) = self.take_waiter(kernel) else {
             return;
         };
-        if let Some(thread) = kernel.sched.find(waiter.slot)
-            && let Some(queue) = thread.waited_queue(kernel)
-        {
+        if let Some(queue) = thread.waited_queue(kernel) {
             let (minimum, deadline) = waiter.enter;
             let enter = Enter::new(queue, minimum, deadline);
             thread.state.get_mut(kernel).work = Some(Work::Enter(enter));
-            sched::unblock(kernel, &thread);
-            sched::make_ready(kernel, &thread);
         }
+        sched::make_ready(kernel, &thread);
+    }
+
+    /// The one who waits, who is on no list any more and is to be made ready.
+    fn take_waiter(&self, kernel: &mut Kernel) -> Option<(Arc<Thread>, Waiter)> {
+        let waiter = self.state.get_mut(kernel).waiter.take()?;
+        let thread = kernel.sched.find(waiter.slot)?;
+        if let Phase::Waiting(wait @ Wait::Window(..)) = &thread.state.get(kernel).phase {
+            let wait = wait.clone();
+            sched::edit_waiters(kernel, &wait, |list, links| list.remove(links, waiter.slot));
+        }
+        sched::unblock(kernel, &thread);
+        Some((thread, waiter))
     }
 
     /// Binds a service; its number here. [`Error::OutOfMemory`], [`Error::Gone`].
@@ -373,14 +438,9 @@ impl IoQueue {
         for service in core::mem::take(&mut state.services) {
             service.state.get_mut(kernel).queue = None;
         }
-        if let Some(waiter) = self.state.get_mut(kernel).waiter.take()
-            && let Some(thread) = kernel.sched.find(waiter.slot)
-        {
-            sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Err(Error::Gone));
-            sched::make_ready(kernel, &thread);
-        }
-        requests::unreserve(kernel, &self.owner.account, self.submissions);
+        self.tell_waiter(kernel, Err(Error::Gone));
+        let slots = core::mem::take(&mut self.state.get_mut(kernel).slots);
+        requests::release(kernel, &self.owner.account, &slots);
     }
 }
 
@@ -388,9 +448,17 @@ impl QueueState {
     /// Whether one more completion than those that are to come finds room.
     #[inline]
     fn can_complete(&mut self) -> Result<bool, Error> {
-        let free = self.completed.free().map_err(|_| Error::Corrupt)?;
-        Ok(free > self.under_way_count)
+        let needed = self.under_way_count + 1;
+        self.completed.has_room(needed).map_err(|_| Error::Corrupt)
     }
+}
+
+fn copy_of(slots: &[u16]) -> Result<Vec<u16>, Error> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(slots.len())
+        .map_err(|_| Error::OutOfMemory)?;
+    copy.extend_from_slice(slots);
+    Ok(copy)
 }
 
 /// A completion of an entry.

@@ -28,7 +28,8 @@ pub struct Service {
 }
 
 /// The part of a service that the kernel lock protects. An asker (a thread, or a request of a queue)
-/// is on one of the lists.
+/// whose request was not taken, or is to be cancelled, is on one of the lists. One whose request was
+/// taken is on none: at the end of the service, which is rare, all askers are looked at instead.
 #[derive(Debug, Default)]
 pub struct ServiceState {
     /// It takes no more requests.
@@ -37,21 +38,23 @@ pub struct ServiceState {
     pub handles: u32,
     /// Where data of requests goes through.
     pub window: Option<Window>,
+    /// The server has begun to take requests: without a window by now, it takes no data.
+    pub begun: bool,
     /// The queue that it is bound to, and its number there.
     pub queue: Option<(Arc<IoQueue>, u32)>,
     /// Requests that nobody has taken, the oldest first.
     pub waiting: List,
     /// How many those are.
     pub waiting_count: u32,
-    /// Requests that were taken and not answered.
-    pub taken: List,
-    /// How many those are, the cancelled ones included.
+    /// Requests that were taken and not answered, the cancelled ones included.
     pub taken_count: u32,
     /// Taken requests of whose cancellation the server is to be told.
     pub cancelled: List,
     /// Objects that nobody can reach any more, of which the server is to be told: the last first.
     pub closed: Option<Arc<Remote>>,
-    /// Threads that wait for a request.
+    /// A thread that waits for a request.
+    pub server: Option<u16>,
+    /// More of them.
     pub servers: List,
     /// Threads that wait for a slot of the window.
     pub window_waiters: List,
@@ -89,6 +92,17 @@ impl Drop for Service {
 impl Drop for Remote {
     fn drop(&mut self) {
         self.service.owner.account.release(REMOTE_COST);
+    }
+}
+
+impl Remote {
+    /// [`Error::BadHandle`] if the last handle to it was closed: its server was told, and hears no
+    /// more of it.
+    pub fn check(&self, kernel: &Kernel) -> Result<(), Error> {
+        match self.state.get(kernel).uses {
+            0 => Err(Error::BadHandle),
+            _ => Ok(()),
+        }
     }
 }
 

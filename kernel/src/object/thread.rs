@@ -9,7 +9,7 @@ use spillway_kernel_core::queue::List;
 use super::{Event, Interrupt, IoQueue, Process, Service, Timer};
 use crate::{
     arch::context::Context,
-    ipc::{Asked, reply::Answer},
+    ipc::{Asked, Direct, reply::Answer},
     kernel::Kernel,
     sched::work::Work,
     sync::Locked,
@@ -77,8 +77,8 @@ pub enum Wait {
     Timer(Arc<Timer>),
     /// The answer of a server; what was asked is in the thread.
     Answer,
-    /// Room in the window of a server.
-    Window(Arc<Service>),
+    /// Room in the window of a server; with a queue, also completions there.
+    Window(Arc<Service>, Option<Arc<IoQueue>>),
     /// A request on an object that the process serves.
     Serve(Arc<Service>),
     /// Completions in a queue.
@@ -88,9 +88,9 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// The list of those who wait for the object. Words have a table of their own, who asked a server
-    /// is on the list of its stage, a queue has one who waits, and for the deadline alone there is
-    /// no list.
+    /// The list of those who wait for the object. Words have a table of their own, who asked or serves
+    /// is known to the service, a queue has one who waits, and for the deadline alone there is no
+    /// list.
     pub fn waiters<'a>(&'a self, kernel: &'a mut Kernel) -> Option<&'a mut List> {
         Some(match self {
             Self::Process(process) => &mut process.state.get_mut(kernel).waiters,
@@ -98,9 +98,10 @@ impl Wait {
             Self::Interrupt(interrupt) => &mut interrupt.state.get_mut(kernel).waiters,
             Self::Event(event) => &mut event.state.get_mut(kernel).waiters,
             Self::Timer(timer) => &mut timer.state.get_mut(kernel).waiters,
-            Self::Window(service) => &mut service.state.get_mut(kernel).window_waiters,
-            Self::Serve(service) => &mut service.state.get_mut(kernel).servers,
-            Self::Futex(_) | Self::Answer | Self::Queue(_) | Self::Time => return None,
+            Self::Window(service, _) => &mut service.state.get_mut(kernel).window_waiters,
+            Self::Futex(_) | Self::Answer | Self::Serve(_) | Self::Queue(_) | Self::Time => {
+                return None;
+            }
         })
     }
 }
@@ -127,8 +128,10 @@ pub struct ThreadState {
     pub waiters: List,
     /// What it asked a server, while it waits for the answer.
     pub asked: Option<Asked>,
+    /// The same, if it asked by the fast path.
+    pub direct: Option<Direct>,
     /// A slot of a window that was handed to it.
-    pub window_slot: Option<u16>,
+    pub window_slot: Option<(Arc<Service>, u16)>,
     /// It was asked to stop: it does not wait.
     pub stop: bool,
     /// The word that it waits for matters more than that.
@@ -165,6 +168,7 @@ impl Thread {
                 work: None,
                 waiters: List::new(),
                 asked: None,
+                direct: None,
                 window_slot: None,
                 stop: false,
                 deaf: false,
@@ -209,7 +213,7 @@ impl Thread {
         [registers.r12, registers.r13]
     }
 
-    /// The queue in which the thread waits for completions, if it does.
+    /// The queue in which the thread waits for completions alone, if it does.
     pub fn waited_queue(&self, kernel: &Kernel) -> Option<Arc<IoQueue>> {
         match &self.state.get(kernel).phase {
             Phase::Waiting(Wait::Queue(queue)) => Some(queue.clone()),

@@ -57,12 +57,12 @@ impl Drop for Timer {
 impl Timer {
     /// A timer that is not set. [`Error::LimitReached`], [`Error::OutOfMemory`].
     pub fn new(kernel: &mut Kernel, owner: &Arc<Process>) -> Result<Arc<Self>, Error> {
-        requests::reserve(kernel, &owner.account, 1)?;
+        let slots = requests::reserve(kernel, &owner.account, 1)?;
         if let Err(error) = owner.account.charge(TIMER_COST) {
-            requests::unreserve(kernel, &owner.account, 1);
+            requests::release(kernel, &owner.account, &slots);
             return Err(error);
         }
-        let slot = requests::allocate(kernel);
+        let slot = slots[0];
         let timer = Arc::new(Self {
             owner: owner.clone(),
             slot,
@@ -138,7 +138,7 @@ impl Timer {
     pub fn end(self: &Arc<Self>, kernel: &mut Kernel) {
         self.disarm(kernel);
         while sched::wake_first(kernel, &Wait::Timer(self.clone()), Err(Error::Gone)) {}
-        requests::free(kernel, self.slot);
-        requests::unreserve(kernel, &self.owner.account, 1);
+        requests::set(kernel, self.slot, Request::Free);
+        requests::release(kernel, &self.owner.account, &[self.slot]);
     }
 }

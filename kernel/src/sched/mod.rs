@@ -25,8 +25,8 @@ use spillway_kernel_core::{
 
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{
-    account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,
-    schedule, set_timer, switch_to,
+    account_calls, can_hand_over, can_switch_to, reschedule_after_call, reschedule_after_trap,
+    resume_after_call, schedule, set_timer, switch_to,
 };
 pub use wait::{
     edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,
@@ -36,7 +36,7 @@ use wait::{end_wait, wake_all};
 
 use crate::{
     arch::{core, entry, of},
-    ipc::requests::WAITERS,
+    ipc::{Asked, Direct, requests::WAITERS},
     kernel::Kernel,
     object::{
         Process, Thread,
@@ -52,7 +52,7 @@ use work::{Teardown, Work};
 pub struct Scheduler {
     /// Run queues and waits: a thread, or a request, is in at most one of them.
     links: Links,
-    /// The threads of each process, and the requests of each queue.
+    /// The threads of each process.
     siblings: Links,
     slots: Slots,
     threads: Vec<Option<Arc<Thread>>>,
@@ -100,7 +100,7 @@ impl Scheduler {
     /// Makes room for all threads that there can be. Once, at boot.
     pub fn init(&mut self) -> Result<(), Error> {
         self.links = Links::new(WAITERS)?;
-        self.siblings = Links::new(WAITERS)?;
+        self.siblings = Links::new(MAX_THREADS)?;
         self.slots = Slots::new(MAX_THREADS as u16)?;
         self.waits = WaitTable::new(MAX_THREADS)?;
         self.threads = Vec::new();
@@ -130,7 +130,7 @@ impl Scheduler {
             .expect("a queued slot has a thread")
     }
 
-    /// The sibling behind a thread in its process's list, or a request in its queue's.
+    /// The sibling behind a thread in its process's list.
     pub fn next_sibling(&self, list: &List, slot: u16) -> Option<u16> {
         list.next(&self.siblings, slot)
     }
@@ -143,11 +143,6 @@ impl Scheduler {
     /// The neighbours on lists of waiters.
     pub fn links(&mut self) -> &mut Links {
         &mut self.links
-    }
-
-    /// The neighbours on lists of siblings.
-    pub fn siblings(&mut self) -> &mut Links {
-        &mut self.siblings
     }
 
     /// The thread in a slot, if there is one.
@@ -222,8 +217,10 @@ pub fn set_stop(kernel: &mut Kernel, thread: &Arc<Thread>, stop: bool) {
     state.stop = stop;
     let can_end = match &state.phase {
         Phase::Waiting(Wait::Answer) => {
-            let taken = state.asked.as_ref().filter(|asked| !asked.is_waiting());
-            taken.is_none_or(|asked| !asked.is_registered())
+            let is_held = |asked: &Asked| !asked.is_waiting() && asked.is_registered();
+            let is_direct = |direct: &Direct| direct.what.registration() != 0;
+            !state.asked.as_ref().is_some_and(is_held)
+                && !state.direct.as_ref().is_some_and(is_direct)
         }
         Phase::Waiting(Wait::Futex(_)) => !state.deaf,
         Phase::Waiting(Wait::Time) => false,

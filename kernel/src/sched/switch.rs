@@ -93,15 +93,31 @@ pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
         && !thread.process.is_ending()
 }
 
+/// Whether this core can go straight to a thread that waits and was on this core last, to run at a
+/// priority, as [`can_switch_to`].
+#[inline]
+pub fn can_hand_over(kernel: &Kernel, thread: &Thread, priority: u8) -> bool {
+    let core = core();
+    let me = core.index.get();
+    let state = thread.state.get(kernel);
+    !core.must_reschedule()
+        && state.home == me
+        && state.affinity & 1 << me != 0
+        && state.work.is_none()
+        && kernel.sched.cores[me].run.highest() <= Some(priority)
+        && !thread.process.is_ending()
+}
+
 /// Goes straight from the running thread, which has been put where it belongs, to another, which
 /// goes on with the rest of the time slice.
+#[inline]
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     if let Some(before) = core.take_current() {
         account_calls(&before);
     }
     thread.state.get_mut(&mut guard).home = core.index.get();
-    resume(guard, thread)
+    resume(guard, thread, false)
 }
 
 /// Goes on with a thread's program, for a time slice.
@@ -112,11 +128,13 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
         left => left,
     };
     core().slice_end.set(clock::now_tsc() + slice);
-    resume(guard, thread)
+    resume(guard, thread, true)
 }
 
-/// Goes on with a thread's program.
-fn resume(mut guard: Guard, thread: Arc<Thread>) -> ! {
+/// Goes on with a thread's program. The clock need not be set for a thread that takes over the rest
+/// of a slice.
+#[inline]
+fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     let core = core();
     let kernel = guard.deref_mut();
     let state = thread.state.get_mut(kernel);
@@ -136,7 +154,9 @@ fn resume(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let context = thread.context_pointer();
     core.set_current(thread);
     core.set_reschedule(false);
-    set_timer(kernel);
+    if sets_timer {
+        set_timer(kernel);
+    }
     drop(guard);
     // SAFETY: the thread is this core's running one, was in no other core's hands since it was
     // taken out of a queue under the lock, and its address space is loaded.
@@ -252,6 +272,7 @@ fn make_room() -> Option<Guard> {
 }
 
 /// Counts the system calls since the last switch for the process that made them.
+#[inline]
 pub fn account_calls(thread: &Thread) {
     let core = core();
     let now = core.system_calls();

@@ -107,11 +107,16 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
             waits.remove(links, thread.slot);
         }
         Wait::Answer => {
-            if let Some(asked) = thread.state.get_mut(kernel).asked.take() {
+            if let Some(asked) = ipc::take_asked(kernel, thread) {
                 ipc::withdraw(kernel, thread.slot, asked);
             }
         }
+        Wait::Serve(service) => ipc::remove_server(kernel, service, thread.slot),
         Wait::Queue(queue) => queue.clear_waiter(kernel),
+        Wait::Window(_, Some(queue)) => {
+            queue.clear_waiter(kernel);
+            edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot));
+        }
         _ => edit_waiters(kernel, &wait, |list, links| list.remove(links, thread.slot)),
     }
     wake(kernel, thread, result);

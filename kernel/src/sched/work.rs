@@ -83,8 +83,10 @@ impl Work {
     pub fn must_finish(&self, thread: &Thread) -> bool {
         let is_other = |process: &Arc<Process>| !Arc::ptr_eq(process, &thread.process);
         match self {
-            Self::Create(_) | Self::Reset(_) | Self::EndService(_) => false,
-            Self::Call(_) | Self::CopyOut(_) | Self::Enter(_) => false,
+            Self::Create(_) | Self::Reset(_) => false,
+            Self::Call(_) | Self::CopyOut(_) => false,
+            Self::Enter(work) => work.must_finish(thread),
+            Self::EndService(work) => is_other(work.server()),
             Self::Map(work) => is_other(work.process()),
             Self::Unmap(work) => is_other(work.process()),
             // The teardown takes the owner's functions back from the beginning, and all pins.
@@ -145,8 +147,7 @@ pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
         }
         Progress::Wait(rest, wait, until) => {
             entry::leave_by_call();
-            thread.state.get_mut(&mut guard).work = Some(rest);
-            sleep(&mut guard, thread, wait, until);
+            wait_for(&mut guard, thread, rest, wait, until);
             Outcome::Switch(guard)
         }
         Progress::Asked(next) => {
@@ -160,6 +161,17 @@ pub fn begin(mut guard: Guard, thread: &Arc<Thread>, work: Work) -> Outcome {
             }
             Outcome::Switch(guard)
         }
+    }
+}
+
+/// Lets a thread wait in the middle of an operation. If its process is ending it does not: nobody
+/// would wake it any more, and the scheduler ends it.
+fn wait_for(kernel: &mut Kernel, thread: &Thread, rest: Work, wait: Wait, until: u64) {
+    thread.state.get_mut(kernel).work = Some(rest);
+    if thread.process.is_ending() {
+        requeue(kernel, thread, true);
+    } else {
+        sleep(kernel, thread, wait, until);
     }
 }
 
@@ -183,10 +195,7 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
             thread.state.get_mut(&mut guard).work = Some(rest);
             sleep(&mut guard, &thread, Wait::Time, until);
         }
-        Progress::Wait(rest, wait, until) => {
-            thread.state.get_mut(&mut guard).work = Some(rest);
-            sleep(&mut guard, &thread, wait, until);
-        }
+        Progress::Wait(rest, wait, until) => wait_for(&mut guard, &thread, rest, wait, until),
         Progress::Asked(next) => {
             if let Some(next) = next {
                 make_ready(&mut guard, &next);

@@ -17,36 +17,48 @@ use super::{
     service,
 };
 use crate::{
-    arch::{self, user_copy, user_copy::UserRange},
+    arch::{self, entry, user_copy, user_copy::UserRange},
     ipc,
     kernel::{self, Guard},
     memory::frames,
     object::{Memory, Object, Process, Thread},
     platform::{log, power},
-    sched::work::{Teardown, Work},
+    sched::{
+        self,
+        work::{Teardown, Work},
+    },
 };
 
 /// [`spillway_abi::Call::DoIo`].
 pub struct DoIo;
 
 /// Bytes that one `Read` or `Write` moves at most; the result says how many it moved.
-const MAX_TRANSFER: u64 = 64 << 10;
+pub const MAX_TRANSFER: u64 = 64 << 10;
 
 impl SystemCall for DoIo {
     #[inline]
     fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
         let mut guard = kernel::lock();
-        let found = handle(raw).and_then(|handle| {
-            let (object, rights) = thread.process.state.get(&guard).handles.get(handle)?;
-            Ok((object.clone(), rights))
-        });
-        let (object, rights) = match found {
-            Ok(found) => found,
+        let Ok(handle) = handle(raw) else {
+            return Outcome::Done(Err(Error::BadHandle));
+        };
+        let (object, rights) = match thread.process.state.get(&guard).handles.get(handle) {
+            Ok((Object::Remote(remote), rights)) => {
+                let (remote, arguments) = (remote.clone(), [a, b, c, d]);
+                let kernel = &mut guard;
+                return match ipc::fast::ask(kernel, thread, remote, rights, operation, arguments) {
+                    Ok(server) => {
+                        entry::leave_by_call();
+                        sched::switch_to(guard, server)
+                    }
+                    Err(remote) => {
+                        ipc::call::call(guard, thread, remote, rights, operation, arguments)
+                    }
+                };
+            }
+            Ok((object, rights)) => (object.clone(), rights),
             Err(error) => return Outcome::Done(Err(error)),
         };
-        if let Object::Remote(remote) = object {
-            return ipc::call::call(guard, thread, remote, rights, operation, [a, b, c, d]);
-        }
         match Operation::from_raw(operation & !(TRACED | TIMED)) {
             Some(operation) => perform(&mut guard, thread, object, rights, operation, [a, b, c, d])
                 .run(guard, thread),

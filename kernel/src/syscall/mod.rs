@@ -20,7 +20,8 @@ mod service;
 mod wait;
 
 pub use handles::{check_reachable, close, insert};
-pub use io::perform;
+pub use io::{MAX_TRANSFER, perform};
+pub use service::check_server;
 pub use wait::{already, wait_on};
 
 use core::arch::naked_asm;

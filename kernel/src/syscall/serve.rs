@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights,
+    call::NO_DEADLINE,
     service::{Reply, Token},
 };
 
@@ -24,7 +25,20 @@ impl SystemCall for Serve {
         [service, token, status, value, extra, deadline]: Arguments,
     ) -> Outcome {
         let mut guard = kernel::lock();
-        let answered = target(&guard, thread, service).and_then(|service| {
+        let service = match target(&guard, thread, service) {
+            Ok(service) => service,
+            Err(error) => return Outcome::Done(Err(error)),
+        };
+        if status == 0
+            && deadline == NO_DEADLINE
+            && let Some(client) =
+                ipc::fast::answer(&mut guard, thread, &service, Token(token), value)
+        {
+            entry::leave_by_call();
+            drop(service);
+            sched::switch_to(guard, client)
+        }
+        let answered = Ok(service).and_then(|service| {
             if token == Token::NONE.0 {
                 return Ok((service, None));
             }
@@ -69,6 +83,7 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         return Outcome::Done(Err(error));
     }
+    ipc::window::begin(&mut guard, &service);
     if let Some(message) = ipc::take(&mut guard, &service) {
         client.inspect(|client| sched::make_ready(&mut guard, client));
         entry::leave_by_call();
@@ -80,7 +95,16 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         return Outcome::Done(Err(Error::TimedOut));
     }
-    sched::wait(&mut guard, thread, Wait::Serve(service), deadline);
+    if thread.state.get(&guard).stop {
+        client.inspect(|client| sched::make_ready(&mut guard, client));
+        return Outcome::Done(Err(Error::Interrupted));
+    }
+    entry::leave_by_call();
+    ipc::add_server(&mut guard, &service, thread.slot);
+    sched::wait_listed(&mut guard, thread, Wait::Serve(service), deadline);
+    if thread.process.is_ending() {
+        sched::interrupt_thread(&mut guard, thread.slot);
+    }
     match client {
         Some(client) if sched::can_switch_to(&guard, &client) => Outcome::SwitchTo(guard, client),
         Some(client) => {

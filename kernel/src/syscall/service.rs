@@ -79,7 +79,9 @@ fn set_window(
     let memory = thread
         .process
         .typed(guard, handle(memory)?, needed, Object::memory)?;
-    service.set_window(guard, memory, slot_bytes).map(|()| 0)
+    service.set_window(guard, memory, slot_bytes)?;
+    ipc::window::open_window(guard, service);
+    Ok(0)
 }
 
 /// Requests arrive in a queue of the server from here on; the value is the service's number there.
@@ -102,11 +104,12 @@ fn bind(
         return Err(Error::Refused);
     }
     let state = service.state.get(guard);
-    if state.queue.is_some() || !state.servers.is_empty() {
+    if state.queue.is_some() || state.server.is_some() {
         return Err(Error::Busy);
     }
     let number = queue.bind(guard, service)?;
     service.state.get_mut(guard).queue = Some((queue, number));
+    ipc::window::begin(guard, service);
     ipc::pump(guard, service);
     Ok(number.into())
 }

@@ -291,10 +291,16 @@ impl Document {
         Ok(())
     }
 
-    /// As JSON for people and programs.
+    /// As JSON for people and programs: a line for each row.
     pub fn to_json(&self) -> Result<String> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        Ok(text)
+        let environment = serde_json::to_string_pretty(&self.environment)?;
+        let rows = self.results.iter().map(serde_json::to_string);
+        let rows = rows.collect::<serde_json::Result<Vec<_>>>()?;
+        Ok(format!(
+            "{{\n  \"schema\": {},\n  \"environment\": {},\n  \"results\": [\n    {}\n  ]\n}}\n",
+            self.schema,
+            environment.replace('\n', "\n  "),
+            rows.join(",\n    ")
+        ))
     }
 }

@@ -1,6 +1,6 @@
 //! The results as tables for a terminal of 80 columns.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use spillway_wire::{Method, Quantity};
 
 use crate::{
@@ -33,9 +33,9 @@ pub fn render(results: &[Measurement]) -> String {
     }
     for method in Method::ALL {
         let is_shown = |row: &&Measurement| {
-            let is_compared =
-                What::of(row).is_some() && (!compared.is_empty() || !steps.is_empty());
-            row.method == method && !(is_compared && row.name.starts_with("levels/"))
+            // Rows of a plan of cases have all the labels of a case, and stand above.
+            let is_compared = What::of(row).is_some() && row.label("device").is_some();
+            row.method == method && !is_compared
         };
         let rows: Vec<_> = results.iter().filter(is_shown).collect();
         if !rows.is_empty() {
@@ -52,13 +52,15 @@ fn is_comparison(group: &Group) -> bool {
     group.series().len() > 1 || group.cases.iter().any(is_level)
 }
 
-fn new(head: &[&str], words: &[usize]) -> Table {
+fn new(head: &[&str], words: &[usize], gap: u16) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_width(WIDTH);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(head.to_vec());
     for index in 0..head.len() {
         if let Some(column) = table.column_mut(index) {
-            column.set_padding((0, 2));
+            let is_last = index + 1 == head.len();
+            column.set_padding((0, if is_last { 0 } else { gap }));
             if !words.contains(&index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -78,10 +80,9 @@ fn text(table: &Table) -> String {
 /// Costs and speeds of a group, one line a case.
 fn levels(group: &Group) -> String {
     let head = [
-        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switches", "ops/s", "p50",
-        "p99",
+        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switch", "ops/s", "p50", "p99",
     ];
-    let mut table = new(&head, &[0]);
+    let mut table = new(&head, &[0], 1);
     for (name, cases) in group.series() {
         for case in cases {
             let cost = |quantity| case.per_operation(quantity).map_or("–".into(), number);
@@ -109,7 +110,7 @@ fn levels(group: &Group) -> String {
 
 /// The steps of an ablation and what each saves.
 fn ablation(steps: &[(&str, Case)]) -> String {
-    let mut table = new(&["step", "level", "instr", "change", "ops/s"], &[0, 1]);
+    let mut table = new(&["step", "level", "instr", "change", "ops/s"], &[0, 1], 2);
     let mut before = None;
     for (step, case) in steps {
         let cost = case.counted(Quantity::Instructions);
@@ -130,8 +131,9 @@ fn ablation(steps: &[(&str, Case)]) -> String {
     text(&table)
 }
 
-/// Rows with their extremes and limits.
+/// Rows with their extremes, and limits where there are any.
 fn plain(method: Method, rows: &[&Measurement]) -> String {
+    let is_limited = rows.iter().any(|row| limits::of(row).is_some());
     let head = [
         method.name(),
         "median",
@@ -141,20 +143,22 @@ fn plain(method: Method, rows: &[&Measurement]) -> String {
         "limit",
         "aim",
     ];
-    let mut table = new(&head, &[0, 4]);
+    let mut table = new(if is_limited { &head } else { &head[..5] }, &[0, 4], 2);
     for row in rows {
-        let limit = limits::of(row);
-        let shown = |value: Option<f64>| value.map_or(String::new(), number);
-        let cells = [
+        let mut cells = vec![
             name(row, rows),
             number(row.value),
             number(row.min),
             number(row.max),
             unit(&row.unit).into(),
-            shown(limit.map(|limit| limit.most)),
-            shown(limit.and_then(|limit| limit.aim)),
         ];
-        table.add_row(cells.map(Cell::new));
+        if is_limited {
+            let limit = limits::of(row);
+            let shown = |value: Option<f64>| value.map_or(String::new(), bound);
+            cells.push(shown(limit.map(|limit| limit.most)));
+            cells.push(shown(limit.and_then(|limit| limit.aim)));
+        }
+        table.add_row(cells.into_iter().map(Cell::new));
     }
     text(&table)
 }
@@ -171,6 +175,15 @@ fn name(row: &Measurement, rows: &[&Measurement]) -> String {
         .map(|(label, value)| format!(" {label}={value}"))
         .collect();
     format!("{}{}", row.name, telling.concat())
+}
+
+/// Large bounds are round.
+fn bound(value: f64) -> String {
+    if value < 10_000.0 {
+        number(value)
+    } else {
+        short(value)
+    }
 }
 
 fn unit(unit: &str) -> &str {

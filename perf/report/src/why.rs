@@ -46,30 +46,43 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
         .collect()
 }
 
+/// The cheapest case; of some that cost the same to within 2 %, the one with the least in flight.
+/// Without costs, the fastest.
 fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
-    let cheapest = cases
+    let cost = |case: &Case| case.counted(Quantity::Instructions);
+    let costs = cases.iter().filter_map(|case| cost(case));
+    let least = costs.min_by(f64::total_cmp);
+    let is_cheap = |case: &&&Case| {
+        least
+            .zip(cost(case))
+            .is_some_and(|(least, cost)| cost <= 1.02 * least)
+    };
+    let cheap = cases
         .iter()
-        .filter_map(|case| Some((case, case.counted(Quantity::Instructions)?)))
-        .min_by(|a, b| a.1.total_cmp(&b.1));
+        .filter(is_cheap)
+        .min_by_key(|case| case.depth());
+    let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
     let fastest = || {
-        let throughput = |case: &Case| Some(case.row(Method::Timed, What::Throughput)?.value);
-        let cases = cases
+        let timed = cases
             .iter()
             .filter_map(|case| Some((case, throughput(case)?)));
-        cases.max_by(|a, b| a.1.total_cmp(&b.1))
+        timed
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(case, _)| case)
     };
-    cheapest.or_else(fastest).map(|(case, _)| *case)
+    cheap.or_else(fastest).copied()
 }
 
 /// Everything that can be said of a case; `least` is the cheapest of the comparison.
 fn sentences(case: &Case, least: Option<(String, u32, f64)>) -> String {
-    let mut sentences = Vec::new();
-    sentences.extend(cost(case, least));
-    sentences.extend(places(case));
-    sentences.extend(events(case));
-    sentences.extend(copies(case));
-    sentences.extend(speed(case));
-    sentences.join(" ")
+    let all = [
+        cost(case, least),
+        places(case),
+        events(case),
+        copies(case),
+        speed(case),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
@@ -85,7 +98,7 @@ fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
         && cost > least
     {
         text += &format!(
-            ", {} times as many as {series} at depth {depth}",
+            ", {} times those of {series} at depth {depth}",
             short(cost / least)
         );
     }
@@ -120,11 +133,11 @@ fn places(case: &Case) -> Option<String> {
     };
     Some(match none.len() + 1 == known.len() {
         true => format!("All of them are spent in {most}{rest}."),
-        false => format!("{share:.0} % of them are spent in {most}{rest}."),
+        false => format!("{share:.0}\u{a0}% of them are spent in {most}{rest}."),
     })
 }
 
-/// What interrupts the straight way, and how often.
+/// What interrupts the straight way, and how often: of a batch if it is a whole number of that.
 fn events(case: &Case) -> Option<String> {
     let kinds = [
         (Quantity::SystemCalls, "system call"),
@@ -138,14 +151,31 @@ fn events(case: &Case) -> Option<String> {
         .iter()
         .filter_map(|(quantity, name)| Some((*name, case.per_operation(*quantity)?)));
     let (some, none): (Vec<_>, Vec<_>) = known.partition(|(_, count)| *count > 0.0);
-    let counted = |(name, count): &(&str, f64)| match *count {
-        1.0 => format!("1 {name}"),
-        count => format!("{} {}", number(count), plural(name)),
+    let batch: f64 = case.label("batch").parse().unwrap_or(1.0);
+    let is_whole = |(_, count): &(&str, f64)| {
+        let of_batch = count * batch;
+        of_batch >= 0.99 && (of_batch - of_batch.round()).abs() < 0.01 * of_batch
     };
-    let some: Vec<_> = some.iter().map(counted).collect();
+    let of_batch = batch > 1.0 && some.iter().all(is_whole);
+    let times = |(name, count): &(&str, f64)| {
+        let count = if of_batch {
+            (count * batch).round()
+        } else {
+            *count
+        };
+        match number(count).as_str() {
+            "1" => format!("1 {name}"),
+            count => format!("{count} {}", plural(name)),
+        }
+    };
+    let some: Vec<_> = some.iter().map(times).collect();
     let none: Vec<_> = none.iter().map(|(name, _)| format!("no {name}")).collect();
+    let subject = match of_batch && !some.is_empty() {
+        true => format!("A batch of {}", number(batch)),
+        false => "It".into(),
+    };
     let all = list(&[some, none].concat(), "and")?;
-    Some(format!("It takes {all}."))
+    Some(format!("{subject} takes {all}."))
 }
 
 fn copies(case: &Case) -> Option<String> {

@@ -72,7 +72,12 @@ fn what_happens_to_lines_is_noticed() {
         read(&lines).unwrap_err()
     };
     assert_eq!(with(&|lines| lines[1].truncate(20)), Fault::Form);
-    assert_eq!(with(&|lines| drop(lines[1].pop())), Fault::Length);
+    assert_eq!(
+        with(&|lines| {
+            lines[1].pop();
+        }),
+        Fault::Length
+    );
     assert_eq!(with(&|lines| lines[1] += "x"), Fault::Length);
     let damaged = whole[1].replace("first", "fIrst");
     assert_eq!(with(&|lines| lines[1] = damaged.clone()), Fault::Checksum);

@@ -60,18 +60,15 @@ impl Gun {
 
     /// Has the device store a value wherever. Returns when it has tried.
     pub fn fire(&self, value: &[u8], address: u64) -> Outcome {
-        self.magazine.write_all(0, value)?;
-        let length = value.len() as u64;
-        self.start(self.magazine_pin.io_address()?, BUFFER, length, 0);
-        self.finish()?;
-        self.start(BUFFER, address, length, TO_RAM);
-        self.finish()
+        self.load(value)?;
+        self.shoot(value.len(), address)
     }
 
     /// The same; the IOMMU must block it.
     pub fn fire_in_vain(&self, value: &[u8], address: u64) -> Outcome {
+        self.load(value)?;
         let before = counted(Counter::BlockedRequests)?;
-        self.fire(value, address)?;
+        self.shoot(value.len(), address)?;
         let deadline = Instant::now() + PATIENCE;
         // Those of a second in which there were many are counted at its end.
         while counted(Counter::BlockedRequests)? == before {
@@ -82,6 +79,19 @@ impl Gun {
             thread::sleep(core::time::Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Has the device take a value into its buffer.
+    fn load(&self, value: &[u8]) -> Outcome {
+        self.magazine.write_all(0, value)?;
+        let from = self.magazine_pin.io_address()?;
+        self.start(from, BUFFER, value.len() as u64, 0);
+        self.finish()
+    }
+
+    fn shoot(&self, length: usize, address: u64) -> Outcome {
+        self.start(BUFFER, address, length as u64, TO_RAM);
+        self.finish()
     }
 
     fn start(&self, from: u64, to: u64, count: u64, way: u64) {

@@ -117,11 +117,12 @@ fn pin_and_look() -> Outcome<i32> {
     let function = edu()?;
     let space = function.dma_space()?;
     let memory = Memory::new(4096)?;
+    memory.write_all(0, &1u64.to_le_bytes())?;
     let pin = pin_far_away(&space, &memory)?;
     shared.set(1, pin.io_address()?);
     shared.set(0, 1);
     shared.wait_for(2, 1)?;
-    Ok(i32::from(value_of(&memory)? != 0))
+    Ok(i32::from(value_of(&memory)? != 1))
 }
 
 /// Writes to the disk, with as many requests in flight as the queue takes.

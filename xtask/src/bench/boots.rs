@@ -13,7 +13,7 @@ use super::{
 use crate::{
     accel::Accelerator,
     cli::BenchOptions,
-    image::BootFiles,
+    image::{BootFiles, Builds},
     qemu::{Disk, Machine},
     session::Session,
     ui::Course,
@@ -120,9 +120,9 @@ impl Boots {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        let mut chosen = None;
+        let (mut chosen, mut builds) = (None, Builds::default());
         for planned in &mut self.boots {
-            planned.files = Some(planned.session.prepare_like(chosen)?);
+            planned.files = Some(planned.session.prepare_like(chosen, &mut builds)?);
             chosen = Some(planned.session.machine.accelerator);
             planned.machine = machine(&planned.boot, &planned.session.machine);
         }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cli::SetupOptions, parts};
+use crate::{cli::SetupOptions, parts, test::browser::Browser};
 
 /// The program that boots the system.
 const QEMU: &str = "qemu-system-x86_64";
@@ -43,6 +43,11 @@ pub fn run(options: &SetupOptions) -> Result<ExitCode> {
         println!("gdb: found");
     } else {
         println!("gdb: not found; only `cargo xtask gdb` needs it");
+    }
+    if Browser::find().is_some() {
+        println!("Chromium: found");
+    } else {
+        println!("Chromium: not found; only the tests of the results' page need it");
     }
     match grub::ensure(consent) {
         Ok(()) => println!("GRUB: found"),

@@ -50,6 +50,14 @@ const CASES: &[Case] = &[
         memory: 256,
         says: &["Greetings from outside."],
     },
+    Case {
+        name: "boot::a_table_is_served_whichever_process_comes_first",
+        manifest: "manifests/table.toml",
+        cpu: None,
+        cores: 1,
+        memory: 256,
+        says: &["city is Ljubljana; 2 values", "city: nothing has this name"],
+    },
     // No x2APIC, SMAP, SMEP, UMIP, AVX, xsave or large pages of 1 GiB.
     hello("cpu::the_least", Some("qemu64,+rdtscp"), 512),
     hello("cpu::no_x2apic", Some("max,-x2apic"), 512),

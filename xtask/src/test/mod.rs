@@ -1,6 +1,8 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
+mod bench;
 mod boot;
+pub mod browser;
 mod device;
 mod fuzz;
 pub mod guards;
@@ -11,6 +13,7 @@ mod loader;
 mod multiboot;
 mod nmi;
 mod nvme;
+mod page;
 mod perf;
 mod protocol;
 mod red_zone;
@@ -60,6 +63,9 @@ pub fn run(options: &TestOptions) -> Result<ExitCode> {
     if tally.wants_kind(tally::FUZZ) {
         fuzz::run(&workspace, options.soak, &mut tally)?;
     }
+    if tally.wants_kind(tally::PAGE) {
+        page::run(&workspace, &mut tally)?;
+    }
     if tally.wants_linked() {
         linked(&workspace, options, &mut session, &mut tally)?;
     }
@@ -103,6 +109,9 @@ fn linked(
     }
     if tally.wants_kind(tally::PERF) {
         perf::run(workspace, options, tally)?;
+    }
+    if tally.wants_kind(tally::BENCH) {
+        bench::run(workspace, machine, tally)?;
     }
     let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));

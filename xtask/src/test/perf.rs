@@ -1,5 +1,6 @@
 //! Key instruction counts, so that speed does not rot: none may exceed what `perf/expected.json`
-//! says by more than a tenth, nor its limit.
+//! says by more than a tenth, nor its limit, unless that is known to be missed: then `expected.json` says
+//! more than the limit.
 
 use std::{collections::BTreeMap, fs};
 
@@ -66,7 +67,13 @@ fn compare(found: Option<&Measurement>, expected: f64) -> Result<(), String> {
     let Some(found) = found else {
         return Err("it was not measured".into());
     };
-    if let Some(sentence) = limits::over(std::slice::from_ref(found)).pop() {
+    // A figure that is known to miss its limit may not get worse.
+    let mut known = found.clone();
+    known.value = expected;
+    let is_missed = !limits::over(&[known]).is_empty();
+    if let Some(sentence) = limits::over(std::slice::from_ref(found)).pop()
+        && !is_missed
+    {
         return Err(sentence);
     }
     if found.value > expected * 1.1 {
@@ -95,6 +102,9 @@ mod tests {
         assert!(yields(408.0).unwrap_err().contains(EXPECTED));
         let call = compare(Some(&count("kernel/null_syscall", 61.0)), 60.0);
         assert!(call.unwrap_err().contains("at most 60"));
+        let missed = |value| compare(Some(&count("kernel/null_syscall", value)), 70.0);
+        assert_eq!(missed(77.0), Ok(()));
+        assert!(missed(78.0).unwrap_err().contains(EXPECTED));
         assert!(compare(None, 1.0).is_err());
     }
 }

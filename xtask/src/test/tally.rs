@@ -11,8 +11,10 @@ pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
 pub const NVME: &str = "nvme[";
 pub const FUZZ: &str = "fuzz::";
-const KINDS: [&str; 10] = [
-    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, FUZZ,
+pub const BENCH: &str = "bench::";
+pub const PAGE: &str = "page::";
+const KINDS: [&str; 12] = [
+    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, FUZZ, BENCH, PAGE,
 ];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
@@ -71,7 +73,7 @@ impl Tally {
 
     /// Whether anything that needs the linked system can be wanted.
     pub fn wants_linked(&self) -> bool {
-        let mut linked = KINDS.iter().filter(|kind| **kind != FUZZ);
+        let mut linked = KINDS.iter().filter(|kind| ![FUZZ, PAGE].contains(kind));
         linked.any(|kind| self.wants_kind(kind))
     }
 

@@ -228,7 +228,7 @@ pub struct Registered {
 }
 
 impl Registered {
-    const fn submission(&self) -> Submission {
+    pub(crate) const fn submission(&self) -> Submission {
         let operation = match self.write {
             true => Operation::Write,
             false => Operation::Read,

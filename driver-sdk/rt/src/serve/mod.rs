@@ -116,7 +116,7 @@ impl Server {
         loop {
             match self.next(answer, Deadline::NEVER) {
                 Ok(request) => answer = handler(request),
-                Err(Error::Interrupted | Error::Gone) => return Ok(()),
+                Err(Error::Interrupted | Error::ServerGone) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +126,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Gone`] after the service's end,
+    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end,
     /// [`Error::Busy`] if it is bound to a queue, and those of its handle. The answer was given in
     /// any case.
     #[inline]

@@ -14,7 +14,7 @@ use spillway_abi::{
 /// # Errors
 ///
 /// [`Error::NotFound`] if no request has the token, and then nothing was waited for;
-/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Gone`] after the service's end,
+/// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end,
 /// [`Error::Busy`] if it is bound to a queue, [`Error::Refused`] in another process than the
 /// server, and those of the handle.
 #[inline]

@@ -130,7 +130,7 @@ impl Teardown {
 
     /// Goes on letting the clients of the process's services know.
     fn end_service(&self, guard: &mut Guard, work: Option<EndService>) -> Stage {
-        let work = match work {
+        let mut work = match work {
             Some(work) => work,
             None => match self.process.state.get(guard).services.first().cloned() {
                 Some(service) => EndService::with_server(guard, service),

@@ -2,7 +2,7 @@
 //! through queues, and batches through shared memory.
 //!
 //! The program is its own servers, each a process of its own: `serve` and the way by which it is
-//! reached are the second and third argument then. The first is `counted` or `timed`.
+//! reached are the second and third argument then. The first is `counted` or `timed`. With `only` and the name of a way, only that is measured.
 #![no_std]
 #![no_main]
 
@@ -34,7 +34,8 @@ fn main() -> Result<(), Error> {
     let mut arguments = arguments();
     let method = Method::from_argument(arguments.next()).ok_or(Error::BadArgument)?;
     match (arguments.next(), arguments.next()) {
-        (None, _) => client(method),
+        (None, _) => client(method, None),
+        (Some("only"), subject) => client(method, subject),
         (Some("serve"), Some("call")) => call::serve(),
         (Some("serve"), Some("queue")) => queue::serve(),
         (Some("serve"), Some("shared")) => shared::serve(),
@@ -42,11 +43,19 @@ fn main() -> Result<(), Error> {
     }
 }
 
-fn client(method: Method) -> Result<(), Error> {
+/// Measures everything, or one subject.
+fn client(method: Method, only: Option<&str>) -> Result<(), Error> {
     report::begin("bench-ipc", method, None);
-    call::measure(method)?;
-    queue::measure(method)?;
-    shared::measure(method)?;
+    let wants = |subject| only.is_none_or(|only| only == subject);
+    if wants("call") {
+        call::measure(method)?;
+    }
+    if wants("queue") {
+        queue::measure(method)?;
+    }
+    if wants("shared") {
+        shared::measure(method)?;
+    }
     report::end();
     Ok(())
 }

@@ -8,11 +8,15 @@ use bench_harness::{
     measure::{SAMPLES, begin, end, overhead},
     report::{Figure, Method},
 };
-use driver_sdk::{abi::counters::Counter, prelude::*, rt::object::Snapshot};
+use driver_sdk::{abi::counters::Counter, io::Integrated, prelude::*, rt::object::Snapshot};
 use spillway_hal::{Event, Traced};
 use spillway_nvme::{Nvme, Options};
 
-use crate::{Disk, failed, load::Load};
+use crate::{
+    Disk, NAMESPACE, failed, io_failed,
+    load::{Batches, Load},
+    through_io::IoLoad,
+};
 
 /// Batches in one sample.
 const BATCHES: u64 = 100;
@@ -28,17 +32,23 @@ const ENTRIES: [Counter; 3] = [Counter::SystemCalls, Counter::Interrupts, Counte
 
 /// Every counted figure.
 pub fn all(disk: Disk, mut driver: Nvme<Disk>, confined: bool) -> Result<(), String> {
-    let deep = subject(disk, &mut driver, 32)?;
+    let deep = subject(Load::new(disk, &mut driver, 32).map_err(failed)?, 32)?;
     if !confined {
         figure("nvme/integrated_qd32_no_iommu", 32, "instructions").report(&deep.work);
         return Ok(());
     }
-    let single = subject(disk, &mut driver, 1)?;
-    drop(driver);
+    let single = subject(Load::new(disk, &mut driver, 1).map_err(failed)?, 1)?;
+    let device = Integrated::new(driver, Nvme::device, NAMESPACE).map_err(io_failed)?;
+    let deep_io = subject(IoLoad::new(&device, 32).map_err(io_failed)?, 32)?;
+    let single_io = subject(IoLoad::new(&device, 1).map_err(io_failed)?, 1)?;
+    drop(device);
     figure("nvme/integrated_qd32", 32, "instructions").report(&deep.work);
     // None if there was no entry; else this is fewer than it was.
-    figure("nvme/integrated_qd32_kernel", 32, "instructions").report(&[deep.entries as f64]);
+    let entries = (deep.entries + deep_io.entries) as f64;
+    figure("nvme/integrated_qd32_kernel", 32, "instructions").report(&[entries]);
     figure("nvme/integrated_qd1", 1, "instructions").report(&single.work);
+    figure("nvme/io_integrated_qd32", 32, "instructions").report(&deep_io.work);
+    figure("nvme/io_integrated_qd1", 1, "instructions").report(&single_io.work);
     figure("nvme/poll_in_vain", 32, "instructions").report(&[deep.poll]);
     figure("nvme/polls_in_vain_qd32", 32, "polls").report(&deep.vain);
     figure("nvme/mmio_per_io_qd32", 32, "writes").report(&[register_writes(disk)?]);
@@ -67,7 +77,7 @@ struct Subject {
     poll: f64,
 }
 
-fn subject(disk: Disk, driver: &mut Nvme<Disk>, depth: u16) -> Result<Subject, String> {
+fn subject(mut load: impl Batches, depth: u16) -> Result<Subject, String> {
     let counters = object::<Counters>("counters").ok_or("the manifest grants no counters")?;
     let entries = || {
         let now = counters.snapshot().unwrap_or_default();
@@ -82,7 +92,6 @@ fn subject(disk: Disk, driver: &mut Nvme<Disk>, depth: u16) -> Result<Subject, S
         entries() - before
     };
     let overhead = overhead();
-    let mut load = Load::new(disk, driver, depth).map_err(failed)?;
     let poll = poll_in_vain(&mut load, overhead);
     let mut subject = Subject {
         work: Vec::with_capacity(SAMPLES),
@@ -103,7 +112,7 @@ fn subject(disk: Disk, driver: &mut Nvme<Disk>, depth: u16) -> Result<Subject, S
             subject.vain.push(vain as f64 / reads);
         }
     }
-    load.check().map_err(failed)?;
+    load.check()?;
     Ok(subject)
 }
 
@@ -113,11 +122,11 @@ fn subject(disk: Disk, driver: &mut Nvme<Disk>, depth: u16) -> Result<Subject, S
 /// as many as the host's scheduling makes, and each is a poll more. So the device gets time between
 /// sending and reaping, which is not counted; a batch that comes in pieces all the same is not
 /// counted either, and the next gets more time.
-fn whole_batches(load: &mut Load<Disk>, depth: u16, overhead: u64) -> Result<(u64, u64), String> {
+fn whole_batches(load: &mut impl Batches, depth: u16, overhead: u64) -> Result<(u64, u64), String> {
     let (mut ticks, mut vain, mut whole, mut rest) = (0, 0, 0, FIRST_REST);
     for _ in 0..MOST_ATTEMPTS {
         let start = begin();
-        load.send(depth).map_err(failed)?;
+        load.send(depth)?;
         idle(rest);
         let polls = load.drain(depth.into(), u64::MAX);
         let all = end() - start;
@@ -151,7 +160,7 @@ fn idle_cost(turns: u64, overhead: u64) -> u64 {
 }
 
 /// Instructions of a poll that finds nothing, by the code that the batches use.
-fn poll_in_vain(load: &mut Load<Disk>, overhead: u64) -> f64 {
+fn poll_in_vain(load: &mut impl Batches, overhead: u64) -> f64 {
     let start = begin();
     load.drain(1, POLLS);
     (end() - start - overhead) as f64 / POLLS as f64
@@ -170,9 +179,10 @@ fn register_writes(disk: Disk) -> Result<f64, String> {
     let mut load = Load::new(device, &mut driver, 32).map_err(failed)?;
     let before = WRITES.load(Ordering::Relaxed);
     for _ in 0..BATCHES {
-        load.batch(32).map_err(failed)?;
+        load.send(32)?;
+        load.drain(32, u64::MAX);
     }
     let writes = WRITES.load(Ordering::Relaxed) - before;
-    load.check().map_err(failed)?;
+    load.check()?;
     Ok(writes as f64 / (BATCHES * 32) as f64)
 }

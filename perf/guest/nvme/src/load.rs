@@ -1,5 +1,7 @@
 //! The load: random reads of 4 KiB, from a queue into buffers that are pinned once.
 
+use alloc::string::String;
+
 use spillway_hal::{
     Device, DmaBuffer, DmaConstraints, DriverError, DriverErrorKind, FromDevice, IoAddress,
     block::{
@@ -9,7 +11,7 @@ use spillway_hal::{
 };
 use spillway_nvme::{Nvme, Queue};
 
-use crate::NAMESPACE;
+use crate::{NAMESPACE, failed};
 
 /// Bytes of a read, and of a buffer.
 pub const BYTES: u32 = 4096;
@@ -35,11 +37,12 @@ struct Target {
 
 /// Knuth's MMIX generator, of which the upper bits are used.
 #[derive(Clone, Copy)]
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
+    /// A number of 32 bits.
     #[inline(always)]
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6364136223846793005)
@@ -134,37 +137,45 @@ impl<D: Device> Load<D> {
             each(offset);
         })
     }
+}
+
+/// Reads that are sent in batches and come back.
+pub trait Batches {
+    /// Submits `depth` reads and rings for them once.
+    fn send(&mut self, depth: u16) -> Result<(), String>;
+
+    /// Takes what is there; returns how many.
+    fn poll(&mut self) -> usize;
+
+    /// An error if any read has failed.
+    fn check(&self) -> Result<(), String>;
 
     /// Polls until `count` reads have come back, but not more than `most` times in vain. Never
     /// inlined, so that a poll in vain costs the same wherever it is counted.
     #[inline(never)]
-    pub fn drain(&mut self, mut count: usize, most: u64) -> Polls {
+    fn drain(&mut self, mut count: usize, most: u64) -> Polls {
         let mut polls = Polls::default();
         while count > 0 && polls.vain < most {
-            let reaped = self.reap(|_| {});
+            let reaped = self.poll();
             polls.vain += u64::from(reaped == 0);
             polls.pieces += u64::from(reaped != 0);
             count -= reaped;
         }
         polls
     }
+}
 
-    /// A closed batch: `depth` reads are sent and reaped.
+impl<D: Device> Batches for Load<D> {
     #[inline(always)]
-    pub fn batch(&mut self, depth: u16) -> Result<Polls, DriverError> {
-        self.send(depth)?;
-        Ok(self.drain(depth.into(), u64::MAX))
-    }
-
-    /// The first half of a closed batch: `depth` reads are submitted and rung for once.
-    #[inline(always)]
-    pub fn send(&mut self, depth: u16) -> Result<(), DriverError> {
+    fn send(&mut self, depth: u16) -> Result<(), String> {
         // In registers, not in memory.
         let (target, mut random) = (self.target, self.random);
         let mut offset = 0;
         let mut batch = self.queue.batch();
         while offset < u64::from(depth) * u64::from(BYTES) {
-            target.submit(|request| batch.submit(request), &mut random, offset)?;
+            target
+                .submit(|request| batch.submit(request), &mut random, offset)
+                .map_err(failed)?;
             offset += u64::from(BYTES);
         }
         drop(batch);
@@ -173,14 +184,15 @@ impl<D: Device> Load<D> {
         Ok(())
     }
 
-    /// An error if any read has failed.
-    pub fn check(&self) -> Result<(), DriverError> {
+    #[inline(always)]
+    fn poll(&mut self) -> usize {
+        self.reap(|_| {})
+    }
+
+    fn check(&self) -> Result<(), String> {
         match self.failed {
             false => Ok(()),
-            true => Err(DriverError::new(
-                DriverErrorKind::Device,
-                "a read has failed",
-            )),
+            true => Err("a read has failed".into()),
         }
     }
 }

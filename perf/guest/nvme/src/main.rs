@@ -13,6 +13,7 @@ extern crate alloc;
 
 mod counted;
 mod load;
+mod through_io;
 mod timed;
 
 use alloc::{boxed::Box, format, string::String};
@@ -20,7 +21,7 @@ use core::time::Duration;
 
 use bench_harness::report::{self, Method, report};
 use driver_sdk::{abi::object::ClockMeta, prelude::*};
-use load::Load;
+use load::{Batches, Load};
 use spillway_hal::{DriverError, block::NamespaceId};
 use spillway_native::Function;
 use spillway_nvme::{Nvme, Options};
@@ -38,7 +39,9 @@ fn main() -> Result<(), String> {
     ));
     let mut driver = Nvme::new(disk, Options::default()).map_err(failed)?;
     let mut load = Load::new(disk, &mut driver, 1).map_err(failed)?;
-    load.batch(1).map_err(failed)?;
+    load.send(1)?;
+    load.drain(1, u64::MAX);
+    load.check()?;
     let ticks = time::tsc().checked_sub(kernel_entry()?);
     drop(load);
     let confined = disk
@@ -70,6 +73,10 @@ fn kernel_entry() -> Result<u64, &'static str> {
 }
 
 fn failed(error: DriverError) -> String {
+    format!("the disk failed: {error}")
+}
+
+fn io_failed(error: driver_sdk::io::Error) -> String {
     format!("the disk failed: {error}")
 }
 

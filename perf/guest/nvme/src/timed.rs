@@ -8,7 +8,7 @@ use spillway_nvme::Nvme;
 
 use crate::{
     Disk, failed,
-    load::{BYTES, Load},
+    load::{BYTES, Batches, Load},
 };
 
 /// Queue depths, and reads at each.
@@ -25,7 +25,7 @@ pub fn all(disk: Disk, mut driver: Nvme<Disk>) -> Result<(), String> {
         run(&mut load, depth, reads, |_| {}, |_| {})?;
         let seconds = (time::tsc() - start) as f64 / time::tsc_frequency() as f64;
         let latencies = latencies(&mut load, depth, reads)?;
-        load.check().map_err(failed)?;
+        load.check()?;
         let figure = |name: &str, unit, more_is_better, value| {
             let figure = Figure {
                 name,

@@ -227,13 +227,17 @@ fn pinned_memory_is_nobody_s_until_the_function_is_reset() -> Outcome {
         let now = free()?;
         if state()? != FunctionState::Free as u8 {
             looks += 1;
-            check!(now < before + BYTES, "it was let go before the reset ended");
+            // A stack comes and goes besides.
+            check!(
+                now < before + BYTES / 2,
+                "it was let go before the reset ended"
+            );
         }
         thread::sleep(Duration::from_millis(1));
     }
     revoker.join()?;
     check!(looks > 1, "the revocation was over at once");
-    check!(free()? >= before + BYTES, "it was not let go");
+    check!(free()? >= before + BYTES / 2, "it was not let go");
     drop((pin, space));
     Ok(())
 }

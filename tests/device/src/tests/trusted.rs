@@ -71,6 +71,16 @@ fn alignment_is_had_without_an_iommu() -> Outcome {
 fn memory_is_found_where_few_address_bits_reach() -> Outcome {
     let function = Function::new(disk()?)?;
     let allocate = |bits| function.allocate::<Both>(1 << 20, DmaConstraints::bits(bits));
+    // Until memory that anything can reach no longer happens to lie low.
+    let mut elsewhere = Vec::new();
+    while elsewhere.len() < 24 {
+        let buffer = allocate(64)?;
+        let address = buffer.io_address(0).as_u64();
+        elsewhere.push(buffer);
+        if address >= 1 << 28 {
+            break;
+        }
+    }
     for bits in [24, 28, 32, 64] {
         let buffer = allocate(bits)?;
         let last = u128::from(buffer.io_address(buffer.len() - 1).as_u64());

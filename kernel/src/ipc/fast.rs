@@ -1,0 +1,348 @@
+//! The fast paths: requests without data to a server that waits, and their answers.
+//!
+//! A call of a thread goes to a server thread that waits on this core, and its answer back, each with
+//! a direct switch and without a look at the run queue ([`ask`], [`answer`]). Entries of a queue go
+//! into the queue of the server, and its answers into that of the client, a batch at a time: what is
+//! looked up for one entry is remembered for the next, and the other side sees a batch when it is
+//! complete ([`Batch`]).
+//!
+//! Everything else goes the long way ([`super::call`], [`super::batch`]), and what is refused here is
+//! checked and told there. Both leave the same behind, but that what was asked is kept as [`Direct`].
+
+use alloc::sync::Arc;
+use spillway_abi::{
+    Error, Handle, Rights,
+    call::Operation,
+    queue::{Completion, MESSAGE, Submission},
+    service::{Message, Notice, Token, What},
+};
+
+use super::{
+    Direct, has_news,
+    requests::{self, Entry, Request},
+};
+use crate::{
+    kernel::Kernel,
+    object::{
+        IoQueue, Object, Remote, Service, Thread,
+        queue::completion,
+        thread::{Phase, Wait},
+    },
+    sched,
+};
+
+/// The rights that the operations need, by their numbers.
+const NEEDED: [Rights; 8] = [
+    Rights::READ,
+    Rights::MANAGE,
+    Rights::MANAGE,
+    Rights::READ,
+    Rights::WRITE,
+    Rights::READ,
+    Rights::MANAGE,
+    Rights::MAP,
+];
+
+/// Whether an operation takes neither data nor a handle along, and the handle has the right to it.
+#[inline(always)]
+fn is_plain(operation: u64, rights: Rights, d: u64) -> bool {
+    const REGISTERED: u64 = 1 << Operation::Read as u64 | 1 << Operation::Write as u64;
+    const ALWAYS: u64 = 1 << Operation::Destroy as u64
+        | 1 << Operation::GetMeta as u64
+        | 1 << Operation::SetMeta as u64;
+    let bit = 1u64.wrapping_shl(operation as u32);
+    let is_registered = bit & REGISTERED != 0 && d.wrapping_sub(1) < 0xffff;
+    operation < NEEDED.len() as u64
+        && (bit & ALWAYS != 0 || is_registered)
+        && rights.contains(NEEDED[operation as usize])
+}
+
+/// What a server is told of an operation. Of the operations here only reads and writes have a
+/// registration.
+#[inline(always)]
+fn what(operation: u64, rights: Rights, d: u64) -> What {
+    let has_registration =
+        operation == Operation::Read as u64 || operation == Operation::Write as u64;
+    let registration = if has_registration { d as u16 } else { 0 };
+    What::new(Notice::Request, operation as u8, registration, rights)
+}
+
+/// Hands a request of a thread, which is in `do_io`, to a server thread of this core. The server is
+/// on no list then, and is to be switched to. If it is not to be had the object comes back, and
+/// nothing has changed.
+#[inline]
+pub fn ask(
+    kernel: &mut Kernel,
+    client: &Thread,
+    remote: Arc<Remote>,
+    rights: Rights,
+    operation: u64,
+    [a, b, c, d]: [u64; 4],
+) -> Result<Arc<Thread>, Arc<Remote>> {
+    if !is_plain(operation, rights, d) {
+        return Err(remote);
+    }
+    let service = &remote.service;
+    let waiting = service.state.get(kernel).server;
+    let Some(server) = waiting.and_then(|slot| kernel.sched.find(slot)) else {
+        return Err(remote);
+    };
+    let client_state = client.state.get(kernel);
+    let priority = client_state.priority;
+    if client_state.stop || !sched::can_hand_over(kernel, &server, priority) {
+        return Err(remote);
+    }
+    let token = Token::new(client.slot, None, kernel.requests.next_sequence());
+    let what = what(operation, rights, d);
+    sched::unblock(kernel, &server);
+    let message = Message {
+        token,
+        object: remote.number,
+        what,
+        arguments: [a, b, c],
+        trace: 0,
+    };
+    server.set_message(kernel, &message);
+    server.state.get_mut(kernel).priority = priority;
+    remote.state.get_mut(kernel).uses += 1;
+    let (state, links) = service.state.get_with_links(kernel);
+    state.server = state.servers.pop_front(links);
+    state.taken_count += 1;
+    let state = client.state.get_mut(kernel);
+    state.phase = Phase::Waiting(Wait::Answer);
+    state.direct = Some(Direct {
+        remote,
+        token,
+        what,
+    });
+    Ok(server)
+}
+
+/// Gives a value to the thread that a token names, and lets the server, which is in `Serve`, wait for
+/// the next request. The thread is on no list then, and is to be switched to. `None`, and nothing
+/// has changed, if anything else is to be done.
+#[inline]
+pub fn answer(
+    kernel: &mut Kernel,
+    server: &Thread,
+    service: &Arc<Service>,
+    token: Token,
+    value: u64,
+) -> Option<Arc<Thread>> {
+    if token.asker() >= requests::FIRST {
+        return None;
+    }
+    let state = service.state.get(kernel);
+    let is_idle =
+        !has_news(state) && state.server.is_none() && state.queue.is_none() && !state.ended;
+    let client = kernel.sched.find(token.asker())?;
+    let client_state = client.state.get(kernel);
+    let direct = client_state.direct.as_ref()?;
+    let is_right = direct.token == token
+        && Arc::ptr_eq(&direct.remote.service, service)
+        && direct.remote.state.get(kernel).uses > 1;
+    let priority = client_state.priority;
+    if !is_idle
+        || !is_right
+        || server.state.get(kernel).stop
+        || !sched::can_hand_over(kernel, &client, priority)
+    {
+        return None;
+    }
+    let direct = client.state.get_mut(kernel).direct.take()?;
+    direct.remote.state.get_mut(kernel).uses -= 1;
+    drop(direct);
+    let state = service.state.get_mut(kernel);
+    state.taken_count -= 1;
+    state.server = Some(server.slot);
+    sched::unblock(kernel, &client);
+    client.set_answer(kernel, Ok(value));
+    let state = server.state.get_mut(kernel);
+    state.priority = state.own_priority;
+    state.phase = Phase::Waiting(Wait::Serve(service.clone()));
+    Some(client)
+}
+
+/// What is remembered between the entries of a batch. It holds only as long as the kernel lock is not
+/// let go of.
+#[derive(Default)]
+pub struct Batch {
+    /// What the last handle led to.
+    target: Option<(u32, Target, Rights)>,
+    /// The queue into which was pushed what its program has not been shown, and how much.
+    sink: Option<(Arc<IoQueue>, u32)>,
+}
+
+enum Target {
+    /// An object whose requests go into a queue, and the number of its service there.
+    Remote(Arc<Remote>, Arc<IoQueue>, u32),
+    /// A service, for answers.
+    Service(Arc<Service>),
+}
+
+impl Batch {
+    /// Does an entry of a queue. False, and nothing has changed, if it is to go the long way.
+    #[inline]
+    pub fn take(
+        &mut self,
+        kernel: &mut Kernel,
+        thread: &Thread,
+        queue: &Arc<IoQueue>,
+        entry: &Submission,
+    ) -> bool {
+        if !matches!(&self.target, Some((handle, ..)) if *handle == entry.object) {
+            self.target = look_up(kernel, thread, entry.object);
+        }
+        let Self { target, sink } = self;
+        let Some((_, target, rights)) = target else {
+            return false;
+        };
+        match target {
+            Target::Remote(remote, server, number) => {
+                let (object, service) = ((&*remote, *rights), (&*server, *number));
+                submit(kernel, sink, queue, entry, object, service)
+            }
+            Target::Service(service) => {
+                entry.operation == Operation::Reply as u32
+                    && entry.deadline == 0
+                    && rights.contains(Rights::WRITE)
+                    && reply(kernel, sink, service, entry)
+            }
+        }
+    }
+
+    /// Shows everybody what they have, and forgets what was looked up. To be called before the long
+    /// way is gone, and at the end.
+    pub fn finish(&mut self, kernel: &mut Kernel) {
+        self.target = None;
+        publish(kernel, &mut self.sink);
+    }
+}
+
+fn publish(kernel: &mut Kernel, sink: &mut Option<(Arc<IoQueue>, u32)>) {
+    if let Some((queue, count)) = sink.take() {
+        queue.publish(kernel, count);
+    }
+}
+
+/// Puts a completion or message into a queue; others are shown first what they have.
+#[inline]
+fn push(
+    kernel: &mut Kernel,
+    sink: &mut Option<(Arc<IoQueue>, u32)>,
+    queue: &Arc<IoQueue>,
+    completion: &Completion,
+) {
+    match sink {
+        Some((same, count)) if Arc::ptr_eq(same, queue) => *count += 1,
+        _ => {
+            publish(kernel, sink);
+            *sink = Some((queue.clone(), 1));
+        }
+    }
+    queue.push(kernel, completion);
+}
+
+#[cold]
+fn look_up(kernel: &Kernel, thread: &Thread, raw: u32) -> Option<(u32, Target, Rights)> {
+    let handles = &thread.process.state.get(kernel).handles;
+    let (object, rights) = handles.get(Handle::from_raw(raw)).ok()?;
+    let target = match object {
+        Object::Service(service) => Target::Service(service.clone()),
+        Object::Remote(remote) => {
+            let state = remote.service.state.get(kernel);
+            let (server, number) = state.queue.clone().filter(|_| !state.ended)?;
+            Target::Remote(remote.clone(), server, number)
+        }
+        _ => return None,
+    };
+    Some((raw, target, rights))
+}
+
+/// Puts a request into the queue of its server.
+#[inline]
+fn submit(
+    kernel: &mut Kernel,
+    sink: &mut Option<(Arc<IoQueue>, u32)>,
+    queue: &Arc<IoQueue>,
+    submission: &Submission,
+    (remote, rights): (&Arc<Remote>, Rights),
+    (server, number): (&Arc<IoQueue>, u32),
+) -> bool {
+    let [a, b, c, d] = submission.arguments;
+    let operation = submission.operation.into();
+    let service = &remote.service;
+    if !is_plain(operation, rights, d)
+        || submission.deadline != 0
+        || has_news(service.state.get(kernel))
+        || !server.has_room(kernel)
+    {
+        return false;
+    }
+    let Some(slot) = queue.begin(kernel) else {
+        return false;
+    };
+    let token = Token::new(slot, None, kernel.requests.next_sequence());
+    let what = what(operation, rights, d);
+    remote.state.get_mut(kernel).uses += 1;
+    service.state.get_mut(kernel).taken_count += 1;
+    *kernel.requests.get(slot) = Request::Direct(
+        Entry {
+            queue: queue.clone(),
+            user_data: submission.user_data,
+            trace: submission.trace,
+            home: 0,
+        },
+        Direct {
+            remote: remote.clone(),
+            token,
+            what,
+        },
+    );
+    let message = Completion {
+        user_data: remote.number,
+        status: MESSAGE,
+        service: number,
+        value: token.0,
+        trace: submission.trace,
+        what: what.0,
+        arguments: [a, b, c],
+    };
+    push(kernel, sink, server, &message);
+    true
+}
+
+/// Gives the answer to a request that came this way.
+#[inline]
+fn reply(
+    kernel: &mut Kernel,
+    sink: &mut Option<(Arc<IoQueue>, u32)>,
+    service: &Arc<Service>,
+    submission: &Submission,
+) -> bool {
+    let [token, status, value, _] = submission.arguments;
+    let token = Token(token);
+    let Some(Request::Direct(_, direct)) = kernel.requests.find(token.asker()) else {
+        return false;
+    };
+    let is_right = direct.token == token && Arc::ptr_eq(&direct.remote.service, service);
+    let remote = direct.remote.clone();
+    if !is_right || remote.state.get(kernel).uses <= 1 {
+        return false;
+    }
+    let answer = match Error::from_raw(status) {
+        None if status == 0 => Ok(value),
+        None => return false,
+        Some(error) => Err((error, value)),
+    };
+    let request = core::mem::take(kernel.requests.get(token.asker()));
+    let Request::Direct(entry, _) = request else {
+        return false;
+    };
+    remote.state.get_mut(kernel).uses -= 1;
+    service.state.get_mut(kernel).taken_count -= 1;
+    entry.queue.forget(kernel, token.asker());
+    let completion = completion(entry.user_data, entry.trace, answer);
+    push(kernel, sink, &entry.queue, &completion);
+    true
+}

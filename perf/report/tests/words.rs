@@ -1,0 +1,262 @@
+//! Tables and sentences: they fit, and they say what the rows say and nothing else.
+
+mod common;
+
+use common::{ABLATION, QUICK, document, row};
+use spillway_report::{Measurement, case, table, why};
+
+#[test]
+fn tables_fit_a_terminal() {
+    for text in [QUICK, ABLATION] {
+        let table = table::render(&document(text).results);
+        for line in table.lines() {
+            assert!(
+                line.chars().count() <= 80,
+                "{} {line}",
+                line.chars().count()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_tables_have_what_was_found() {
+    let table = table::render(&document(QUICK).results);
+    let line = |name: &str| {
+        table
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_string()
+    };
+    let words = |line: String| {
+        line.split_whitespace()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        words(line("sync            1"))[2..5],
+        ["1481", "89.8", "318"]
+    );
+    assert!(line("size/sync_text").contains("41,000"));
+    let table = table::render(&document(ABLATION).results);
+    assert!(table.contains("-642"), "{table}");
+}
+
+#[test]
+fn a_plain_table_shows_limits_and_only_telling_labels() {
+    let rows = [
+        row(
+            "kernel/null_syscall",
+            "counted",
+            "lower",
+            "cores=1",
+            &[45.0],
+        ),
+        row(
+            "boot/kernel_to_user",
+            "counted",
+            "lower",
+            "",
+            &[2_345_678.0],
+        ),
+        row("a/b", "counted", "lower", "wait=poll cores=1", &[1.0]),
+        row("a/b", "counted", "lower", "wait=interrupt cores=1", &[2.0]),
+    ];
+    let table = table::render(&rows);
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
+    assert!(
+        table.contains("2,345,678") && table.contains("3 M"),
+        "{table}"
+    );
+    assert!(table.contains("a/b wait=interrupt"), "{table}");
+    assert!(!table.contains("cores=1"), "{table}");
+}
+
+/// The sentences on the one case that these rows are of.
+fn reason(rows: &[Measurement]) -> String {
+    let cases = case::cases(rows);
+    let groups = case::groups(&cases);
+    let mut reasons = why::reasons(&groups[0]);
+    assert_eq!(reasons.len(), 1);
+    reasons.remove(0).text
+}
+
+fn counted(suffix: &str, value: f64) -> Measurement {
+    let labels = "level=async qd=32 batch=32 reads=100";
+    row(
+        &format!("levels/async_qd32{suffix}"),
+        "counted",
+        "lower",
+        labels,
+        &[value],
+    )
+}
+
+#[test]
+fn sentences_say_what_the_rows_say() {
+    let all = [
+        counted("", 323.0),
+        counted("_app", 54.0),
+        counted("_driver", 96.0),
+        counted("_kernel", 180.0),
+        counted("_system_calls", 3.0 / 32.0),
+        counted("_address_space_switches", 2.0 / 32.0),
+        counted("_interrupts", 0.0),
+        counted("_mmio_writes", 1.0 / 32.0),
+        counted("_bytes_copied", 0.0),
+    ];
+    assert_eq!(
+        reason(&all),
+        "A read costs 323 instructions of work. 55\u{a0}% of them are spent in the kernel. \
+         A batch of 32 takes 3 system calls, 2 address-space switches, 1 register write and no interrupt. \
+         No byte is copied."
+    );
+    assert_eq!(reason(&all[..1]), "A read costs 323 instructions of work.");
+}
+
+#[test]
+fn what_was_not_measured_is_not_mentioned() {
+    let full = reason(&[counted("", 323.0), counted("_system_calls", 0.0)]);
+    assert_eq!(
+        full,
+        "A read costs 323 instructions of work. It takes no system call."
+    );
+    for word in ["switch", "interrupt", "copied", "kernel", "second", "wake"] {
+        assert!(!full.contains(word), "{word}: {full}");
+    }
+}
+
+#[test]
+fn zero_is_said_of_places_only_where_it_was_counted() {
+    let labels = "level=integrated qd=1 reads=0";
+    let row = |suffix: &str, value: f64| {
+        row(
+            &format!("levels/integrated_qd1{suffix}"),
+            "counted",
+            "lower",
+            labels,
+            &[value],
+        )
+    };
+    let text = reason(&[row("", 60.0), row("_app", 60.0), row("_kernel", 0.0)]);
+    assert_eq!(
+        text,
+        "A write costs 60 instructions of work. All of them are spent in the application, and none in the kernel."
+    );
+    // A part of a whole that is not known is no share.
+    let text = reason(&[row("", 60.0), row("_app", 60.0)]);
+    assert_eq!(text, "A write costs 60 instructions of work.");
+}
+
+#[test]
+fn odd_numbers_stay_per_operation() {
+    let text = reason(&[counted("_system_calls", 0.05), counted("", 1.0)]);
+    assert!(text.contains("It takes 0.05 system calls."), "{text}");
+}
+
+#[test]
+fn levels_are_compared_with_the_cheapest() {
+    let document = document(QUICK);
+    let cases = case::cases(&document.results);
+    let groups = case::groups(&cases);
+    assert_eq!(groups.len(), 1, "everything is under the same conditions");
+    let reasons = why::reasons(&groups[0]);
+    let series: Vec<_> = reasons
+        .iter()
+        .map(|reason| reason.series.as_str())
+        .collect();
+    assert_eq!(
+        series,
+        [
+            "sync",
+            "async",
+            "shared",
+            "integrated",
+            "linux io_uring",
+            "linux pread"
+        ]
+    );
+    assert!(
+        reasons[0]
+            .text
+            .contains("24.3 times those of integrated at depth 32"),
+        "{}",
+        reasons[0].text
+    );
+    assert!(!reasons[3].text.contains("times"), "{}", reasons[3].text);
+}
+
+#[test]
+fn steps_are_in_order_and_in_no_group() {
+    let document = document(ABLATION);
+    let cases = case::cases(&document.results);
+    assert!(case::groups(&cases).is_empty());
+    let steps = case::steps(&cases);
+    let numbers: Vec<_> = steps.iter().map(|(step, _)| &step[..1]).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[test]
+fn groups_say_what_tells_them_apart() {
+    let rows = [
+        row(
+            "levels/sync_qd1",
+            "counted",
+            "lower",
+            "level=sync qd=1 wait=poll iommu=on",
+            &[1.0],
+        ),
+        row(
+            "levels/sync_qd1",
+            "counted",
+            "lower",
+            "level=sync qd=1 wait=interrupt iommu=on",
+            &[2.0],
+        ),
+        row(
+            "levels/sync_qd4",
+            "counted",
+            "lower",
+            "level=sync qd=4 wait=interrupt iommu=on",
+            &[2.0],
+        ),
+    ];
+    let cases = case::cases(&rows);
+    let titles: Vec<_> = case::groups(&cases)
+        .iter()
+        .map(|group| group.title.clone())
+        .collect();
+    assert_eq!(titles, ["wait interrupt", "wait poll"]);
+}
+
+#[test]
+fn cases_of_one_depth_are_told_apart() {
+    let rows = [
+        row(
+            "levels/async_qd32",
+            "counted",
+            "lower",
+            "level=async qd=32 batch=8",
+            &[1.0],
+        ),
+        row(
+            "levels/async_qd32",
+            "counted",
+            "lower",
+            "level=async qd=32 batch=32",
+            &[2.0],
+        ),
+    ];
+    let cases = case::cases(&rows);
+    let groups = case::groups(&cases);
+    let names: Vec<_> = groups[0]
+        .series()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["async, batch 32", "async, batch 8"]);
+}
