@@ -3,10 +3,14 @@
 //!
 //! | level | source | the path |
 //! |---|---|---|
+//! | 1 | `sync.rs`: `Sync` | a system call, and a server |
+//! | 2 | `async_.rs`: `Async` | rings shared with the kernel, and a server |
+//! | 3 | `shared.rs`: `Shared` | rings shared with a server |
 //! | 4 | `integrated.rs`: [`Integrated`] | the driver, linked into the application |
 //! | none | `memory.rs`: [`MemoryDevice`] | a device that is only memory, for tests of applications, with faults on request |
 //!
-//! Levels 1 to 3, which reach a driver in another process, come as one file each. An application is
+//! Levels 1 to 3 reach a driver in another process by a [`protocol`]; they need the feature `native`,
+//! and the kernel. An application is
 //! written against [`BlockDevice`] and [`BlockQueue`], and moves from one level to another by
 //! opening another device:
 //!
@@ -58,6 +62,8 @@ mod fate;
 mod granules;
 mod heap;
 mod integrated;
+#[cfg(feature = "native")]
+mod link;
 mod memory;
 mod pool;
 pub mod protocol;
@@ -79,6 +85,8 @@ pub use error::{Error, ErrorKind};
 pub use fate::Fate;
 pub use heap::HeapMemory;
 pub use integrated::{Integrated, IntegratedQueue};
+#[cfg(feature = "native")]
+pub use link::ServerRings;
 pub use memory::{MemoryDevice, MemoryQueue};
 pub use pool::{Pool, PoolMemory};
 #[cfg(feature = "native")]

@@ -192,14 +192,3 @@ impl fmt::Debug for Pool {
 fn invalid(reason: &'static str) -> Error {
     Error::new(ErrorKind::InvalidRequest, reason)
 }
-
-#[cfg(feature = "native")]
-// SAFETY: mapped where it is until dropped, of whole pages of initialised memory; the pool owns the
-// value, so nobody uses its other methods.
-unsafe impl PoolMemory for spillway_native::DmaMemory {
-    fn bytes(&self) -> NonNull<[u8]> {
-        // SAFETY: a mapping is not at address zero.
-        let start = unsafe { NonNull::new_unchecked(self.as_ptr()) };
-        NonNull::slice_from_raw_parts(start, self.len())
-    }
-}

@@ -33,21 +33,17 @@
 //! has let go of everything that came by the ring.
 
 use alloc::sync::Arc;
-use core::ptr::NonNull;
 
 use spillway_abi::{Error as Code, Rights, call::Operation, queue::Submission};
-use spillway_ring::{Consumer, Producer, Refused, RingHeader, Word};
 use spillway_rt::{
-    object::{Event, IoQueue, Mapping, Memory, Object, Operations, Remote},
+    object::{Event, IoQueue, Object, Operations, Remote},
     time::{Deadline, Instant},
 };
 
 use crate::{
-    Error, ErrorKind, QueueOptions,
-    protocol::{
-        Answer, Block, CALL_WORDS, Call, DONE_WORDS, Done, FLAG_SHIFT, LIFELINE, NO_MEMORY, rings,
-        share,
-    },
+    Error, QueueOptions,
+    link::ClientRings,
+    protocol::{Answer, Block, Call, Done, FLAG_SHIFT, LIFELINE, NO_MEMORY, share},
     remote::{Connection, Ended, Level, Path, failed, refused},
 };
 
@@ -94,21 +90,15 @@ impl Level for Shared {
     }
 }
 
-type Calls = Producer<'static, [u64; CALL_WORDS]>;
-type Dones = Consumer<'static, [u64; DONE_WORDS]>;
-
-/// The way of one thread to the server. The rings lie before the mapping, so that they are gone when
-/// it is unmapped.
+/// The way of one thread to the server.
 pub struct SharedPath {
-    calls: Calls,
-    dones: Dones,
+    rings: ClientRings,
     /// What the server waits for, and what this thread waits for.
     theirs: Event,
     ours: Event,
     lifeline: IoQueue,
     /// The other side wrote what cannot be; the lifeline was cancelled.
     corrupt: bool,
-    _mapping: Mapping,
 }
 
 /// The user data of the lifeline.
@@ -117,9 +107,7 @@ const LIFE: u64 = 0;
 impl SharedPath {
     fn new(object: &Remote, depth: u16) -> Result<Self, Error> {
         let entries = u32::from(depth).next_power_of_two();
-        let memory = Memory::new(rings::bytes(entries) as u64).map_err(failed)?;
-        let mapping = memory.map(Rights::READ | Rights::WRITE).map_err(failed)?;
-        let (calls, dones) = halves(&mapping, entries).ok_or(NO_RINGS)?;
+        let (rings, memory) = ClientRings::new(entries).map_err(failed)?;
         let (theirs, ours) = (Event::new().map_err(failed)?, Event::new().map_err(failed)?);
         let rights = Rights::READ | Rights::WRITE | Rights::MAP;
         let give = |link: u64, key| key | link << 8;
@@ -132,13 +120,11 @@ impl SharedPath {
             .share(&ours, Rights::WRITE, give(link, share::CLIENT_EVENT))
             .map_err(refused)?;
         Ok(Self {
-            calls,
-            dones,
+            rings,
             theirs,
             ours,
             lifeline: lifeline(object, link).map_err(failed)?,
             corrupt: false,
-            _mapping: mapping,
         })
     }
 
@@ -166,28 +152,6 @@ impl SharedPath {
     }
 }
 
-/// The client's halves of two new rings in memory that nobody else has yet.
-fn halves(mapping: &Mapping, entries: u32) -> Option<(Calls, Dones)> {
-    if mapping.len() < rings::bytes(entries) {
-        return None;
-    }
-    // SAFETY: every offset that is asked for is inside the mapping, as was checked.
-    let at = |offset: usize| NonNull::new(unsafe { mapping.as_ptr().add(offset) });
-    let calls = at(rings::CALLS)?.cast::<RingHeader>();
-    let dones = at(rings::DONES)?.cast::<RingHeader>();
-    let call_words = at(rings::ENTRIES)?.cast::<Word>();
-    let done_words = at(rings::done_entries(entries))?.cast::<Word>();
-    // SAFETY: zeroed memory of a mapping that outlives the halves (see `SharedPath`), aligned as a
-    // page is; all of it is atomic. There is one half of each kind in this process.
-    let halves = unsafe {
-        calls.as_ref().initialise::<[u64; CALL_WORDS]>(entries, 0);
-        dones.as_ref().initialise::<[u64; DONE_WORDS]>(entries, 0);
-        let calls: Result<_, Refused> = Producer::new(calls, call_words, entries);
-        (calls, Consumer::new(dones, done_words, entries))
-    };
-    Some((halves.0.ok()?, halves.1.ok()?))
-}
-
 /// Sends the request that is answered at the server's end.
 fn lifeline(object: &Remote, link: u64) -> Result<IoQueue, Code> {
     let mut queue = IoQueue::new(1, 0)?;
@@ -204,15 +168,16 @@ impl Path for SharedPath {
     #[inline(always)]
     fn send(&mut self, call: &Call, tag: u64, trace: u64) -> Result<(), Ended> {
         // The ring has room for as many as the queue has slots, unless the server cheats.
-        self.calls
+        self.rings
+            .calls
             .push(call.to_words(tag, trace))
             .map_err(|_| Ended(Code::Corrupt))
     }
 
     #[inline]
     fn kick(&mut self) {
-        self.calls.publish();
-        if self.calls.must_wake() {
+        self.rings.calls.publish();
+        if self.rings.calls.must_wake() {
             // A handle of our own is never refused.
             let _ = self.theirs.signal();
         }
@@ -220,7 +185,7 @@ impl Path for SharedPath {
 
     #[inline(always)]
     fn take(&mut self, mut each: impl FnMut(u64, Answer)) -> Result<(), Ended> {
-        let Ok(ready) = self.dones.ready() else {
+        let Ok(ready) = self.rings.dones.ready() else {
             return self.give_up();
         };
         if ready.len() == 0 {
@@ -231,18 +196,18 @@ impl Path for SharedPath {
             let done = Done::from_words(words);
             each(done.tag, done.answer);
         }
-        self.dones.release();
+        self.rings.dones.release();
         Ok(())
     }
 
     fn sleep(&mut self, deadline: u64) -> Result<(), Code> {
-        self.calls.publish();
-        let must_wake = self.calls.must_wake();
+        self.rings.calls.publish();
+        let must_wake = self.rings.calls.must_wake();
         let deadline = Deadline::at(Instant::from_nanoseconds(deadline));
         if self.corrupt {
             return self.lifeline.enter(1, deadline).map(drop);
         }
-        if self.dones.arm() != Ok(true) {
+        if self.rings.dones.arm() != Ok(true) {
             return match must_wake {
                 true => self.theirs.signal(),
                 false => Ok(()),
@@ -253,7 +218,7 @@ impl Path for SharedPath {
             false => self.ours.wait(deadline),
         };
         // A signal that still comes ends a later sleep early, and no more.
-        self.dones.disarm();
+        self.rings.dones.disarm();
         slept.map(drop)
     }
 
@@ -263,4 +228,13 @@ impl Path for SharedPath {
     }
 }
 
-const NO_RINGS: Error = Error::new(ErrorKind::Protocol, "the rings cannot be laid out");
+/// The server forgets the rings when the lifeline is cancelled, as soon as it has let go of everything
+/// that came by them. It is given a moment for that: what is in flight then the queue has waited for.
+impl Drop for SharedPath {
+    fn drop(&mut self) {
+        if self.lifeline.cancel(LIFE) == Ok(true) {
+            let moment = Deadline::after(core::time::Duration::from_millis(100));
+            let _ = self.lifeline.enter(1, moment);
+        }
+    }
+}
