@@ -191,13 +191,17 @@ impl Protocol for Block {
         }
         let (registration, at, length) = memory.place(buffers)?;
         let mask = u64::from(facts.limits.block_size.bytes()) - 1;
-        if (rest.offset.0 | u64::from(length)) & mask != 0 || length == 0 {
+        let odd = at & (u64::from(facts.limits.segment_alignment) - 1);
+        if (rest.offset.0 | u64::from(length)) & mask | odd != 0 {
             return Err(RAGGED);
         }
-        // Compared with the capacity in bytes, which is below the flags: see `facts`.
         let shift = facts.limits.block_size.shift();
-        let end = (rest.offset.0 >> shift).saturating_add(u64::from(length) >> shift);
-        if end > facts.limits.capacity.0 {
+        let blocks = u64::from(length) >> shift;
+        if blocks == 0 || blocks > facts.limits.max_transfer.0 {
+            return Err(TOO_LONG);
+        }
+        // No sum overflows: a shift made room. What is inside has no flags: see `facts`.
+        if (rest.offset.0 >> shift) + blocks > facts.limits.capacity.0 {
             return Err(BEYOND);
         }
         Ok(Call {
@@ -252,7 +256,11 @@ fn flush(buffers: &Buffers) -> Result<Call, Error> {
 
 const RAGGED: Error = Error::new(
     ErrorKind::InvalidRequest,
-    "offset and length are multiples of the device's block size, and there is a length",
+    "offset and length are multiples of the block size, a buffer is aligned as the limits say",
+);
+const TOO_LONG: Error = Error::new(
+    ErrorKind::InvalidRequest,
+    "a request has at least one block, and at most as many as the limits say",
 );
 const BEYOND: Error = Error::new(
     ErrorKind::OutOfRange,

@@ -26,7 +26,7 @@ use spillway_abi::{
     service::{Message, What},
 };
 
-use crate::{Buffers, Error, RequestId, TraceId, pool::IoSpace};
+use crate::{Buffer, Buffers, Error, RequestId, TraceId, pool::IoSpace};
 
 /// What travels with each request besides its memory.
 pub trait Protocol: 'static {
@@ -94,17 +94,24 @@ impl Registered {
         let buffer = match buffers {
             Buffers::One(buffer) => buffer,
             Buffers::Shared(buffer) => buffer.buffer(),
-            other => match (other.count(), other.get(0)) {
-                (1, Some(buffer)) => buffer,
-                _ => return Err(CROWDED),
-            },
+            list => self.only(list)?,
         };
         let address = buffer.address(self.0).ok_or(FOREIGN)?.0;
-        Ok((
-            (address >> AT_BITS) as u16,
-            address & AT_MASK,
-            buffer.length(),
-        ))
+        let registration = (address >> AT_BITS) as u16;
+        Ok((registration, address & AT_MASK, buffer.length()))
+    }
+
+    /// The only buffer of a list.
+    #[cold]
+    fn only(self, list: &Buffers) -> Result<&Buffer, Error> {
+        let mut all = (0..list.count()).filter_map(|index| list.get(index));
+        if all.any(|buffer| buffer.address(self.0).is_none()) {
+            return Err(FOREIGN);
+        }
+        match (list.count(), list.get(0)) {
+            (1, Some(buffer)) => Ok(buffer),
+            _ => Err(CROWDED),
+        }
     }
 }
 
