@@ -265,7 +265,7 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         let (buffers, rest) = P::apart(request);
         let filled = match self.slots.fill(buffers) {
             Ok(filled) => filled,
-            Err(buffers) => return Err(reject::<P>(rest, buffers, FULL)),
+            Err(buffers) => return Err(reject::<P>(rest, buffers, self.no_room())),
         };
         let call = match P::call(&self.facts, &rest, filled.buffers(), self.memory) {
             Ok(call) => call,
@@ -274,14 +274,19 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         let (user_data, trace) = P::names(&rest);
         let tag = filled.id().0;
         if let Err(ended) = self.path.send(&call, tag, trace.0) {
-            let error = block::error(ended.0, 0, call.write);
-            return Err(reject::<P>(rest, filled.empty(), error));
+            return Err(reject::<P>(rest, filled.empty(), failed(ended.0)));
         }
         if let Some(writes) = self.writes.get_mut(tag as u32 as usize) {
             *writes = call.write;
         }
         self.pushed = self.pushed.wrapping_add(1);
         Ok(filled.keep(user_data, trace))
+    }
+
+    /// Why there is no room.
+    #[cold]
+    fn no_room(&self) -> Error {
+        self.ended.map_or(FULL, |ended| failed(ended.0))
     }
 
     /// See [`BlockQueue::kick`].
@@ -341,6 +346,8 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         }
         self.given_back = self.pushed;
         self.told = self.pushed;
+        // No room for anything, ever.
+        self.slots = Slots::new(0);
         names.len()
     }
 

@@ -158,18 +158,18 @@ impl AtLevel for Writer {
                 test_pattern::fill(generation, at, &mut buffer);
                 match queue.push(Request::write(ByteOffset(at), buffer)) {
                     Ok(_) => accepted += 1,
-                    Err(rejected) => errors.push(rejected.error),
+                    Err(rejected) => refused(rejected.error)?,
                 }
             }
             shared.set(self.number + BEGUN, 1);
             errors.extend(drain(&mut queue, accepted)?);
-            if errors.is_empty() {
+            if errors.is_empty() && accepted == WRITES as usize {
                 match queue.submit(Request::flush()) {
                     Ok(_) => errors.extend(drain(&mut queue, 1)?),
-                    Err(rejected) => errors.push(rejected.error),
+                    Err(rejected) => return refused(rejected.error),
                 }
             }
-            if errors.is_empty() {
+            if errors.is_empty() && accepted == WRITES as usize {
                 shared.set(self.number + FLUSHED, generation);
                 continue;
             }
@@ -187,6 +187,15 @@ impl AtLevel for Writer {
             return Ok(());
         }
     }
+}
+
+/// What is refused because the server is gone has had no effect.
+fn refused(error: Error) -> Outcome {
+    check!(
+        error.kind == ErrorKind::Gone,
+        "a request was refused: {error}"
+    );
+    Ok(())
 }
 
 /// The errors of all that is in flight, of which there are so many.
