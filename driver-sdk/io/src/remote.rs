@@ -64,11 +64,13 @@ impl<P: Protocol> Connection<P> {
         }))
     }
 
-    pub(crate) const fn object(&self) -> &Remote {
+    /// The object, for what no level offers.
+    pub const fn object(&self) -> &Remote {
         &self.object
     }
 
-    pub(crate) const fn facts(&self) -> &P::Facts {
+    /// What the server said of itself.
+    pub const fn facts(&self) -> &P::Facts {
         &self.facts
     }
 

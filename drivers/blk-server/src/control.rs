@@ -130,6 +130,7 @@ impl<B: Backend> BlkServer<B> {
         let client = self.hot.clients[index].as_ref().ok_or(Error::Gone)?;
         match key {
             key::PROTOCOL => return Ok(Block::ID),
+            key::IDLE_TICKS => return Ok(self.idle.ticks),
             key::WINDOW => {
                 let window = self.hot.window.ok_or(Error::BadOperation)?;
                 return Ok(window.bytes);

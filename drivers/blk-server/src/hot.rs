@@ -54,6 +54,8 @@ pub struct Hot<B: Backend> {
     pub(crate) attention: bool,
     /// The driver's queue takes nothing any more.
     pub(crate) lost: bool,
+    /// There are completions in rings that clients have not been woken for.
+    pub(crate) dirty: bool,
 }
 
 /// The slots of the receive window, as the device finds them.
@@ -78,8 +80,8 @@ impl Slots {
 pub(crate) struct Out {
     pub(crate) server: &'static Server,
     pub(crate) io: IoQueue,
-    /// Answers that the kernel has not been told of.
-    pub(crate) owed: u32,
+    /// There are answers that the kernel has not been told of.
+    pub(crate) owes: bool,
 }
 
 impl Out {
@@ -90,7 +92,7 @@ impl Out {
             0 => Reply::Value(answer.detail),
             _ => refusal(answer),
         };
-        self.owed += 1;
+        self.owes = true;
         let service = self.server.service();
         if self.io.submit_reply(service, token, reply, LATE).is_err() {
             // A client that has given up misses nothing.
@@ -329,7 +331,7 @@ impl<B: Backend> Hot<B> {
             match started {
                 Ok(()) => link.in_flight += 1,
                 Err(answer) => {
-                    link.dirty = true;
+                    (link.dirty, self.dirty) = (true, true);
                     let done = Done { tag, answer, trace };
                     if link.rings.dones.push(done.to_words()).is_err() {
                         (link.closing, self.attention) = (true, true);
@@ -357,9 +359,11 @@ impl<B: Backend> Hot<B> {
             links,
             attention,
             lost,
+            dirty,
             ..
         } = self;
         queue.reap_into(&mut Finisher {
+            dirty,
             out,
             flights,
             clients,
@@ -372,6 +376,9 @@ impl<B: Backend> Hot<B> {
     /// Shows clients of rings what is there for them.
     #[inline]
     pub(crate) fn publish(&mut self) {
+        if !self.dirty {
+            return;
+        }
         for link in self.links.iter_mut().flatten() {
             if link.dirty {
                 link.rings.dones.publish();
@@ -382,7 +389,7 @@ impl<B: Backend> Hot<B> {
     /// Whether somebody may sleep who has been answered.
     #[inline]
     pub(crate) fn owes(&self) -> bool {
-        self.out.owed > 0 || self.links.iter().flatten().any(|link| link.dirty)
+        self.out.owes || self.dirty
     }
 
     /// Puts in signals for those who sleep, and says how many: all that is owed goes with the next
@@ -405,7 +412,8 @@ impl<B: Backend> Hot<B> {
                 }
             }
         }
-        self.out.owed = 0;
+        self.out.owes = false;
+        self.dirty = false;
         signals
     }
 }
@@ -418,6 +426,7 @@ struct Finisher<'a, P> {
     links: &'a mut [Option<Link>],
     attention: &'a mut bool,
     lost: &'a mut bool,
+    dirty: &'a mut bool,
 }
 
 impl<P> Finisher<'_, P> {
@@ -443,7 +452,7 @@ impl<P> Finisher<'_, P> {
                 if link.closing || link.rings.dones.push(done.to_words()).is_err() {
                     (link.closing, *self.attention) = (true, true);
                 }
-                link.dirty = true;
+                (link.dirty, *self.dirty) = (true, true);
             }
             _ => self.out.reply(Token(flight.tag), answer),
         }

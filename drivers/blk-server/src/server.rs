@@ -94,6 +94,26 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How long the server has looked in vain, on this core, while nobody else ran there.
+#[derive(Default)]
+pub(crate) struct Idle {
+    /// In ticks of the time-stamp counter.
+    pub(crate) ticks: u64,
+    /// The end of the last look, if it was in vain as well.
+    since: Option<u64>,
+}
+
+impl Idle {
+    /// One more look was in vain. The first of several counts as work.
+    #[inline]
+    fn note(&mut self) {
+        let now = time::tsc();
+        if let Some(before) = self.since.replace(now) {
+            self.ticks += now - before;
+        }
+    }
+}
+
 /// A server of one controller, on one thread.
 pub struct BlkServer<B: Backend> {
     pub(crate) hot: Hot<B>,
@@ -102,6 +122,7 @@ pub struct BlkServer<B: Backend> {
     /// Connections so far.
     pub(crate) connections: u64,
     pub(crate) waits_for_interrupt: bool,
+    pub(crate) idle: Idle,
     options: Options,
     /// Keeps the window reachable for the device.
     _window: Option<B::Pinned>,
@@ -139,7 +160,7 @@ impl<B: Backend> BlkServer<B> {
                 out: Out {
                     server,
                     io,
-                    owed: 0,
+                    owes: false,
                 },
                 share: flights.capacity() as u32,
                 flights,
@@ -150,11 +171,13 @@ impl<B: Backend> BlkServer<B> {
                 turn: 0,
                 attention: false,
                 lost: false,
+                dirty: false,
             },
             backend,
             ranges,
             connections: 0,
             waits_for_interrupt: false,
+            idle: Idle::default(),
             options,
             _window: pinned.map(|(pinned, _)| pinned),
         })
@@ -185,6 +208,7 @@ impl<B: Backend> BlkServer<B> {
             let in_flight = self.hot.flights.len();
             if found > 0 {
                 vain = 0;
+                self.idle.since = None;
                 self.hot.publish();
             } else {
                 vain += 1;
@@ -196,11 +220,14 @@ impl<B: Backend> BlkServer<B> {
                 }
                 continue;
             }
-            held += 1;
-            if held >= HOLD && self.hot.owes() {
-                held = 0;
-                self.hot.wake();
-                self.hot.out.io.enter(0, Deadline::NOW)?;
+            if self.hot.owes() {
+                held += 1;
+                // With nothing at the device there is a better moment: the next sleep.
+                if held >= HOLD && in_flight > 0 {
+                    held = 0;
+                    self.hot.wake();
+                    self.hot.out.io.enter(0, Deadline::NOW)?;
+                }
             }
             if found == 0 && !self.look_again(vain)? {
                 return Ok(());
@@ -229,9 +256,10 @@ impl<B: Backend> BlkServer<B> {
         };
         let is_wanted = time::is_core_wanted();
         if !is_wanted && u64::from(vain) <= most {
-            core::hint::spin_loop();
+            self.idle.note();
             return Ok(true);
         }
+        self.idle.since = None;
         if self.options.wait != WaitMode::Poll {
             return self.sleep(true);
         }

@@ -141,6 +141,9 @@ pub mod key {
     pub const PROTOCOL: u64 = 0;
     /// Bytes of the server's window that a request can have, whole blocks.
     pub const WINDOW: u64 = 1;
+    /// Ticks of the time-stamp counter during which the server looked at its device in vain: what a
+    /// measurement of work leaves out.
+    pub const IDLE_TICKS: u64 = 2;
     /// The first key that is a protocol's own.
     pub const FIRST_OWN: u64 = 16;
 }
