@@ -131,6 +131,7 @@ impl<B: Backend> BlkServer<B> {
         match key {
             key::PROTOCOL => return Ok(Block::ID),
             key::IDLE_TICKS => return Ok(self.idle.ticks),
+            key::LOOKS => return Ok(self.idle.looks),
             key::WINDOW => {
                 let window = self.hot.window.ok_or(Error::BadOperation)?;
                 return Ok(window.bytes);

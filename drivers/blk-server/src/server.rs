@@ -99,18 +99,26 @@ impl fmt::Display for Failure {
 pub(crate) struct Idle {
     /// In ticks of the time-stamp counter.
     pub(crate) ticks: u64,
-    /// The end of the last look, if it was in vain as well.
-    since: Option<u64>,
+    /// Looks that were not in vain.
+    pub(crate) looks: u64,
+    /// The end of the last look, if nothing else is to be done until the device answers.
+    since: u64,
 }
 
 impl Idle {
-    /// One more look was in vain. The first of several counts as work.
+    /// A look has found something; the next may be in vain.
     #[inline]
-    fn note(&mut self) {
+    fn found(&mut self) {
+        self.looks += 1;
+        self.since = time::tsc();
+    }
+
+    /// One more look was in vain.
+    #[inline]
+    fn vain(&mut self) {
         let now = time::tsc();
-        if let Some(before) = self.since.replace(now) {
-            self.ticks += now - before;
-        }
+        self.ticks += now - self.since;
+        self.since = now;
     }
 }
 
@@ -208,8 +216,8 @@ impl<B: Backend> BlkServer<B> {
             let in_flight = self.hot.flights.len();
             if found > 0 {
                 vain = 0;
-                self.idle.since = None;
                 self.hot.publish();
+                self.idle.found();
             } else {
                 vain += 1;
             }
@@ -256,16 +264,18 @@ impl<B: Backend> BlkServer<B> {
         };
         let is_wanted = time::is_core_wanted();
         if !is_wanted && u64::from(vain) <= most {
-            self.idle.note();
+            self.idle.vain();
             return Ok(true);
         }
-        self.idle.since = None;
         if self.options.wait != WaitMode::Poll {
-            return self.sleep(true);
+            let slept = self.sleep(true);
+            self.idle.since = time::tsc();
+            return slept;
         }
         self.hot.wake();
         self.hot.out.io.enter(0, Deadline::NOW)?;
         thread::yield_now();
+        self.idle.since = time::tsc();
         Ok(true)
     }
 

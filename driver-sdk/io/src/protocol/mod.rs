@@ -144,6 +144,8 @@ pub mod key {
     /// Ticks of the time-stamp counter during which the server looked at its device in vain: what a
     /// measurement of work leaves out.
     pub const IDLE_TICKS: u64 = 2;
+    /// Looks of the server that found something to do.
+    pub const LOOKS: u64 = 3;
     /// The first key that is a protocol's own.
     pub const FIRST_OWN: u64 = 16;
 }

@@ -118,21 +118,21 @@ fn measure(level: &str, device: impl Level, depth: u16, method: Method) -> Resul
         places: (1 << (device.capacity() / BYTES).max(1).ilog2().min(30)) - 1,
         failed: false,
     };
-    let idle = || {
+    let server = |key| {
         let object = device.connection().object();
-        object
-            .get_meta(key::IDLE_TICKS)
-            .map_err(|failure| format!("{failure}"))
+        object.get_meta(key).map_err(|failure| format!("{failure}"))
     };
+    let idle = || server(key::IDLE_TICKS);
     let overhead = overhead();
     let reads = (BATCHES * u64::from(depth)) as f64;
     let (mut work, mut vain, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+    let mut looks = Vec::new();
     let mut counts = None;
     for sample in 0..=SAMPLES {
         if sample == 1 {
             counts = Some(counters.snapshot().map_err(|error| format!("{error}"))?);
         }
-        let before = idle()?;
+        let (before, looks_before) = (idle()?, server(key::LOOKS)?);
         let start = begin();
         let mut waits = 0;
         for _ in 0..BATCHES {
@@ -143,6 +143,7 @@ fn measure(level: &str, device: impl Level, depth: u16, method: Method) -> Resul
         // The first is to warm up.
         if sample > 0 {
             work.push((ticks - looked) as f64 / reads);
+            looks.push((server(key::LOOKS)? - looks_before) as f64 / BATCHES as f64);
             vain.push(looked as f64 / reads);
             pieces.push(waits as f64 / BATCHES as f64);
         }
@@ -166,6 +167,7 @@ fn measure(level: &str, device: impl Level, depth: u16, method: Method) -> Resul
     };
     figure("", "instructions", &work);
     figure("_idle", "instructions", &vain);
+    figure("_looks_per_batch", "looks", &looks);
     figure("_waits_per_batch", "calls", &pieces);
     let before = counts.ok_or("no samples")?;
     let batches = (BATCHES * SAMPLES as u64) as f64;
