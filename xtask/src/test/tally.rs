@@ -10,11 +10,12 @@ pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
 pub const NVME: &str = "nvme[";
+pub const BLK: &str = "blk[";
 pub const FUZZ: &str = "fuzz::";
 pub const BENCH: &str = "bench::";
 pub const PAGE: &str = "page::";
-const KINDS: [&str; 12] = [
-    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, FUZZ, BENCH, PAGE,
+const KINDS: [&str; 13] = [
+    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, BLK, FUZZ, BENCH, PAGE,
 ];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
