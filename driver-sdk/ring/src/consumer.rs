@@ -7,16 +7,16 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, Refused, RingHeader, Word, shared::Shared, wake};
+use crate::{Corrupt, Entry, Reader, Refused, RingHeader, Word, shared::Shared, wake};
 
 /// The half of a ring that reads entries of type `E` from memory that lives for `'m`.
 pub struct Consumer<'m, E> {
-    ring: Shared<'m, E>,
+    pub(crate) ring: Shared<'m, E>,
     /// The index of the next entry.
-    head: u32,
+    pub(crate) head: u32,
     /// The tail as last seen. Equal to `head` for ever once the ring is corrupt, so that `pop` has
     /// one comparison to make.
-    tail: u32,
+    pub(crate) tail: u32,
     /// The head as the producer knows it.
     released: u32,
     corrupt: bool,
@@ -116,6 +116,13 @@ impl<'m, E: Entry> Consumer<'m, E> {
             head: self.head,
             consumer: self,
         })
+    }
+
+    /// What was there when [`available`](Self::available) looked last, without copying it. What it
+    /// has skipped is popped.
+    #[inline(always)]
+    pub const fn reader(&mut self) -> Reader<'_, 'm, E> {
+        Reader::new(self)
     }
 
     /// How many entries can be popped, after a look at what the producer has published.

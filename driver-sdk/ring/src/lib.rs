@@ -39,6 +39,7 @@
 extern crate std;
 
 mod consumer;
+mod cursor;
 mod entry;
 mod error;
 mod header;
@@ -50,6 +51,7 @@ pub mod wake;
 mod tests;
 
 pub use consumer::{Consumer, Ready};
+pub use cursor::{InPlace, Reader, Writer};
 pub use entry::Entry;
 pub use error::{Corrupt, PushError, Refused};
 pub use header::{FEATURES, Info, MAX_ENTRIES, RingHeader, Side, VERSION};

@@ -7,16 +7,16 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, PushError, Refused, RingHeader, Word, shared::Shared, wake};
+use crate::{Corrupt, Entry, PushError, Refused, RingHeader, Word, Writer, shared::Shared, wake};
 
 /// The half of a ring that writes entries of type `E` into memory that lives for `'m`.
 pub struct Producer<'m, E> {
-    ring: Shared<'m, E>,
+    pub(crate) ring: Shared<'m, E>,
     /// The index of the next entry.
-    tail: u32,
+    pub(crate) tail: u32,
     /// The tail at which the ring is full: the head as last seen, and a ring's length. Equal to
     /// `tail` for ever once the ring is corrupt, so that `push` has one comparison to make.
-    limit: u32,
+    pub(crate) limit: u32,
     /// The tail as the consumer knows it.
     published: u32,
     corrupt: bool,
@@ -117,6 +117,12 @@ impl<'m, E: Entry> Producer<'m, E> {
             self.tail = tail;
         }
         Ok(self.tail.wrapping_sub(start))
+    }
+
+    /// Writes entries word by word, as far as there was room when [`free`](Self::free) looked last.
+    #[inline(always)]
+    pub const fn writer(&mut self) -> Writer<'_, 'm, E> {
+        Writer::new(self)
     }
 
     /// How many entries there is room for, after a look at what the consumer has released.

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::{Consumer, Entry, MAX_ENTRIES, Producer, Refused, RingHeader, Word, entry};
+use crate::{Consumer, Entry, InPlace, MAX_ENTRIES, Producer, Refused, RingHeader, Word, entry};
 
 /// The memory of a ring of `E`.
 pub(crate) struct Shared<'m, E> {
@@ -55,6 +55,12 @@ impl<'m, E: Entry> Shared<'m, E> {
         let position = (index & self.mask) as usize;
         // SAFETY: the position is below the number of entries, all of which are alive.
         unsafe { self.words.add(position * E::WORDS) }
+    }
+
+    /// The entry of an index, where it lies.
+    #[inline(always)]
+    pub fn in_place(&self, index: u32) -> InPlace<'_, E> {
+        InPlace::new(self.slot(index))
     }
 
     /// The entry of an index.

@@ -12,9 +12,11 @@ use spillway_abi::{
 };
 
 use super::{
-    Sent, copy, fast,
+    Sent, copy, has_news,
     prepare::prepare,
-    pump, reply,
+    pump,
+    relay::{self, Woken},
+    reply,
     reply::Answer,
     requests::{self, Entry, Request},
     send,
@@ -123,10 +125,11 @@ impl Enter {
                 Progress::Asked(_) => return Progress::Done(Err(Error::BadOperation)),
             }
         }
-        let taken = self.take_entries(guard, thread);
+        let mut woken = Woken::default();
+        let taken = self.take_entries(guard, thread, &mut woken);
         // A slot that none of the entries wanted after all.
         decline(guard, thread);
-        match taken {
+        let progress = match taken {
             Err(error) => {
                 self.queue.fail(guard);
                 Progress::Done(Err(error))
@@ -137,6 +140,13 @@ impl Enter {
             }
             Ok(Taken::Stalled(service)) => self.wait(guard, thread, Some(service)),
             Ok(Taken::All) => self.wait(guard, thread, None),
+        };
+        match progress {
+            Progress::Asked(_) => Progress::Asked(woken.take_over(guard)),
+            other => {
+                woken.make_ready(guard);
+                other
+            }
         }
     }
 
@@ -151,23 +161,30 @@ impl Enter {
     }
 
     /// Takes as many entries as a step may.
-    fn take_entries(&self, guard: &mut Guard, thread: &Arc<Thread>) -> Result<Taken, Error> {
+    fn take_entries(
+        &self,
+        guard: &mut Guard,
+        thread: &Arc<Thread>,
+        woken: &mut Woken,
+    ) -> Result<Taken, Error> {
         let queue = &self.queue;
         let mut budget = Budget::STEP;
         copy_answered(guard, queue, &mut budget);
-        let mut batch = fast::Batch::default();
         let taken = loop {
             if budget.is_spent() {
                 break Taken::Some;
+            }
+            let relayed = relay::run(guard, thread, queue, budget.entries, woken);
+            if relayed > 0 {
+                budget.entries -= relayed;
+                continue;
             }
             let Some(submission) = queue.next_entry(guard)? else {
                 break Taken::All;
             };
             budget.entries -= 1;
-            if batch.take(guard, thread, queue, &submission) {
-                continue;
-            }
-            batch.finish(guard);
+            // The lock may be let go of from here on, and whoever was woken is on no list.
+            woken.make_ready(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
             match begin(guard, thread, queue, &submission, &mut budget) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
@@ -182,14 +199,8 @@ impl Enter {
                 }
             }
         };
-        batch.finish(guard);
         queue.publish_taken(guard);
-        for index in 0.. {
-            let Some(service) = queue.state.get(guard).services.get(index).cloned() else {
-                break;
-            };
-            pump(guard, &service);
-        }
+        pump_all(guard, queue, woken);
         Ok(taken)
     }
 
@@ -242,6 +253,20 @@ impl Enter {
             work.abandon(kernel, thread);
         }
         decline(kernel, thread);
+    }
+}
+
+/// Hands out what waits for room in the queue.
+fn pump_all(kernel: &mut Kernel, queue: &IoQueue, woken: &mut Woken) {
+    for index in 0.. {
+        let Some(service) = queue.state.get(kernel).services.get(index) else {
+            return;
+        };
+        if has_news(service.state.get(kernel)) {
+            let service = service.clone();
+            woken.make_ready(kernel);
+            pump(kernel, &service);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  do_io ──► call ──► prepare ──► (copy into the window) ──► send ─┬─► a waiting thread: switched to
 //!  Enter ──► batch ──► prepare ──► (copy into the window) ──► send ┼─► the queue of the service
+//!                └───► relay, if there is no data ─────────────────┤
 //!                                                                  └─► waiting, until `take`
 //!  Serve, Reply ──► reply ──► the thread that asked, or the queue that asked
 //! ```
@@ -18,8 +19,10 @@ pub mod end;
 pub mod fast;
 mod gift;
 mod prepare;
+pub mod relay;
 pub mod reply;
 pub mod requests;
+pub mod streams;
 pub mod window;
 
 use alloc::sync::Arc;
@@ -186,11 +189,8 @@ fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> 
         }
         state.asked.as_mut().map(f)
     } else {
-        let request = kernel.requests.find(asker)?;
-        if matches!(request, Request::Direct(..)) {
-            request.write_out();
-        }
-        match request {
+        streams::write_out(kernel, asker);
+        match kernel.requests.find(asker)? {
             Request::Asked(_, asked) => Some(f(asked)),
             _ => None,
         }
