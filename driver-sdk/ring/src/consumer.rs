@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, Reader, Refused, RingHeader, Word, shared::Shared, wake};
+use crate::{Corrupt, Entry, InPlace, Refused, RingHeader, Word, shared::Shared, wake};
 
 /// The half of a ring that reads entries of type `E` from memory that lives for `'m`.
 pub struct Consumer<'m, E> {
@@ -118,11 +118,25 @@ impl<'m, E: Entry> Consumer<'m, E> {
         })
     }
 
-    /// What was there when [`available`](Self::available) looked last, without copying it. What it
-    /// has skipped is popped.
-    #[inline(always)]
-    pub const fn reader(&mut self) -> Reader<'_, 'm, E> {
-        Reader::new(self)
+    /// The next entry where it lies, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Self::pop).
+    #[inline]
+    pub fn front(&mut self) -> Result<Option<InPlace<'_, E>>, Corrupt> {
+        if self.head == self.tail && self.available()? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.ring.in_place(self.head)))
+    }
+
+    /// Takes the next entry without a look at it. Nothing if there was none at the last look.
+    #[inline]
+    pub const fn skip(&mut self) {
+        if self.head != self.tail {
+            self.head = self.head.wrapping_add(1);
+        }
     }
 
     /// How many entries can be popped, after a look at what the producer has published.

@@ -39,10 +39,10 @@
 extern crate std;
 
 mod consumer;
-mod cursor;
 mod entry;
 mod error;
 mod header;
+mod in_place;
 mod producer;
 mod shared;
 pub mod wake;
@@ -51,10 +51,10 @@ pub mod wake;
 mod tests;
 
 pub use consumer::{Consumer, Ready};
-pub use cursor::{InPlace, Reader, Writer};
 pub use entry::Entry;
 pub use error::{Corrupt, PushError, Refused};
 pub use header::{FEATURES, Info, MAX_ENTRIES, RingHeader, Side, VERSION};
+pub use in_place::{InPlace, pass};
 pub use producer::Producer;
 pub use shared::split;
 

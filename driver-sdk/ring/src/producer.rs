@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, PushError, Refused, RingHeader, Word, Writer, shared::Shared, wake};
+use crate::{Corrupt, Entry, PushError, Refused, RingHeader, Word, shared::Shared, wake};
 
 /// The half of a ring that writes entries of type `E` into memory that lives for `'m`.
 pub struct Producer<'m, E> {
@@ -117,12 +117,6 @@ impl<'m, E: Entry> Producer<'m, E> {
             self.tail = tail;
         }
         Ok(self.tail.wrapping_sub(start))
-    }
-
-    /// Writes entries word by word, as far as there was room when [`free`](Self::free) looked last.
-    #[inline(always)]
-    pub const fn writer(&mut self) -> Writer<'_, 'm, E> {
-        Writer::new(self)
     }
 
     /// How many entries there is room for, after a look at what the consumer has released.

@@ -57,6 +57,12 @@ impl<'m, E: Entry> Shared<'m, E> {
         unsafe { self.words.add(position * E::WORDS) }
     }
 
+    /// Entries from that of an index on that follow each other in memory.
+    #[inline(always)]
+    pub fn straight(&self, index: u32) -> u32 {
+        self.count() - (index & self.mask)
+    }
+
     /// The entry of an index, where it lies.
     #[inline(always)]
     pub fn in_place(&self, index: u32) -> InPlace<'_, E> {

@@ -51,6 +51,13 @@ impl<P> Place<P> {
     pub const fn clear(&mut self) {
         self.group = NONE;
     }
+
+    /// Gives the place of this number, which is reserved and empty, back.
+    #[inline(always)]
+    pub fn give(&mut self, free: &mut Free, number: u16) {
+        debug_assert!(self.group == NONE, "a request is in place {number}");
+        self.next = core::mem::replace(&mut free.0, number);
+    }
 }
 
 /// Places in which no request is, of one user.
@@ -150,8 +157,7 @@ impl<P: Copy + Default, G> Places<P, G> {
     #[inline(always)]
     pub fn give(&mut self, free: &mut Free, number: u16) {
         if let Some(place) = self.get(number) {
-            debug_assert!(place.group == NONE, "a request is in place {number}");
-            place.next = core::mem::replace(&mut free.0, number);
+            place.give(free, number);
         }
     }
 

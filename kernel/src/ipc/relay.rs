@@ -16,6 +16,7 @@ use spillway_abi::{
     queue::{MESSAGE, completion_word, submission_word},
     service::{Token, What},
 };
+use spillway_ring::pass;
 
 use super::{
     fast::{is_plain, what},
@@ -165,6 +166,13 @@ struct Kind {
 }
 
 impl Kind {
+    /// That of no entry that can be passed on.
+    const NONE: Self = Self {
+        first: u64::MAX,
+        what: 0,
+        is_registered: false,
+    };
+
     /// The kind of an entry. `None` if it is on another object, or not for this way.
     #[inline]
     fn of(first: u64, target: &Target) -> Option<Self> {
@@ -190,35 +198,34 @@ fn requests_to(
     most: u32,
 ) -> u32 {
     use {completion_word as to, submission_word as from};
-    let (mut entries, mut messages) = (client.submitted.reader(), server.completed.writer());
-    let mut kind: Option<Kind> = None;
-    let mut left = most;
-    while left > 0
-        && let Some(entry) = entries.front()
-        && let Some(message) = messages.back()
-    {
+    let mut kind = Kind::NONE;
+    let (ring, messages, free) = (
+        &mut client.submitted,
+        &mut server.completed,
+        &mut client.free,
+    );
+    let passed = pass(ring, messages, most, |entry, message| {
         let first = entry.load(from::OBJECT);
-        let same = match &kind {
-            Some(kind) if kind.first == first => kind,
-            _ => match Kind::of(first, target) {
-                Some(other) => kind.insert(other),
-                None => break,
-            },
-        };
-        let mut what = same.what;
-        if same.is_registered {
+        if first != kind.first {
+            match Kind::of(first, target) {
+                Some(other) => kind = other,
+                None => return false,
+            }
+        }
+        let mut what = kind.what;
+        if kind.is_registered {
             let registration = entry.load(from::D);
             if registration.wrapping_sub(1) >= 0xffff {
-                break;
+                return false;
             }
             what |= registration << 16;
         }
         if entry.load(from::DEADLINE) != 0 {
-            break;
+            return false;
         }
         let sequence = requests.next_sequence();
-        let Some((number, place)) = requests.places.take(&mut client.free) else {
-            break;
+        let Some((number, place)) = requests.places.take(free) else {
+            return false;
         };
         let passed = Passed {
             token: Token::new(FIRST + number, None, sequence),
@@ -235,12 +242,8 @@ fn requests_to(
         message.store(to::B, entry.load(from::B));
         message.store(to::C, entry.load(from::C));
         place.fill(target.stream, passed);
-        messages.advance();
-        entries.skip();
-        left -= 1;
-    }
-    let passed = most - left;
-    drop(entries);
+        true
+    });
     client.under_way_count += passed;
     passed
 }
@@ -286,44 +289,34 @@ fn answers_to(
     most: u32,
 ) -> u32 {
     use {completion_word as to, submission_word as from};
-    let (mut entries, mut completions) = (server.submitted.reader(), client.completed.writer());
-    let mut left = most;
-    while left > 0
-        && let Some(entry) = entries.front()
-        && entry.load(from::OBJECT) == first
-        && entry.load(from::DEADLINE) == 0
-    {
+    let (completions, free) = (&mut client.completed, &mut client.free);
+    let answered = pass(&mut server.submitted, completions, most, |entry, completion| {
+        if entry.load(from::OBJECT) != first || entry.load(from::DEADLINE) != 0 {
+            return false;
+        }
         let token = Token(entry.load(from::A));
         let number = token.asker().wrapping_sub(FIRST);
         let Some(place) = requests.places.get(number) else {
-            break;
+            return false;
         };
         let Passed {
             user_data, trace, ..
         } = place.payload;
         if !place.is_of(stream) || place.payload.token != token {
-            break;
+            return false;
         }
         let status = entry.load(from::B);
         if status != 0 && Error::from_raw(status).is_none() {
-            break;
+            return false;
         }
         place.clear();
-        requests.places.give(&mut client.free, number);
-        // A place was kept for it. If there is none the program moved its index back: its ring is
-        // its own.
-        if let Some(completion) = completions.back() {
-            completion.store(to::USER_DATA, user_data);
-            completion.store(to::STATUS, status);
-            completion.store(to::VALUE, entry.load(from::C));
-            completion.store(to::TRACE, trace);
-            completions.advance();
-        }
-        entries.skip();
-        left -= 1;
-    }
-    drop(completions);
-    let answered = most - left;
+        place.give(free, number);
+        completion.store(to::USER_DATA, user_data);
+        completion.store(to::STATUS, status);
+        completion.store(to::VALUE, entry.load(from::C));
+        completion.store(to::TRACE, trace);
+        true
+    });
     client.under_way_count -= answered;
     answered
 }

@@ -368,11 +368,10 @@ impl QueueState {
     /// The entry at the front of the ring, if it comes next. What is wrong with the ring
     /// [`IoQueue::next_entry`] finds.
     pub fn front(&mut self) -> Option<Front> {
-        if self.ended || self.stalled.is_some() || self.submitted.available().ok()? == 0 {
+        if self.ended || self.stalled.is_some() {
             return None;
         }
-        let entries = self.submitted.reader();
-        let entry = entries.front()?;
+        let entry = self.submitted.front().ok()??;
         Some(Front {
             first: entry.load(submission_word::OBJECT),
             a: entry.load(submission_word::A),
