@@ -1,0 +1,81 @@
+//! What the kernel tells of itself: how long it had nothing to do, and how often it was interrupted.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// A look at both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Nanoseconds in which there was nothing to do. In a counted run these are instructions,
+    /// and the kernel polls for work meanwhile. Interrupts that arrive in such a time are not
+    /// part of it.
+    pub idle: u64,
+    /// Interrupts by the disk.
+    pub interrupts: u64,
+}
+
+impl Account {
+    /// The account as of now.
+    pub fn now() -> Result<Self> {
+        let timers = fs::read_to_string("/proc/timer_list").context("/proc/timer_list")?;
+        let interrupts = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;
+        Ok(Self {
+            idle: idle(&timers).context("/proc/timer_list has no idle_sleeptime")?,
+            interrupts: disk_interrupts(&interrupts),
+        })
+    }
+
+    /// What has been added since an earlier look.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            idle: self.idle - earlier.idle,
+            interrupts: self.interrupts - earlier.interrupts,
+        }
+    }
+}
+
+/// The idle time of all cores, `.idle_sleeptime : 999441827 nsecs` in the part of each.
+fn idle(timers: &str) -> Option<u64> {
+    let times = timers.lines().filter_map(|line| {
+        let rest = line.trim_start().strip_prefix(".idle_sleeptime")?;
+        let value = rest.trim_start().strip_prefix(':')?;
+        value.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    times.reduce(|sum, time| sum + time)
+}
+
+/// The interrupts of the queues of `nvme0` on all cores, `24: 12 0 PCI-MSI 16384-edge nvme0q0`.
+fn disk_interrupts(interrupts: &str) -> u64 {
+    let of_disk = interrupts.lines().filter(|line| {
+        let name = line.split_whitespace().last().unwrap_or("");
+        name.starts_with("nvme0q")
+    });
+    let counts = of_disk.flat_map(|line| {
+        let words = line.split_whitespace().skip(1);
+        words.map_while(|word| word.parse::<u64>().ok())
+    });
+    counts.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_is_added_over_cores() {
+        let text = "  .idle_waketime  : 5 nsecs\n  .idle_sleeptime : 40 nsecs\n\
+                    cpu: 1\n  .idle_sleeptime : 2 nsecs\n";
+        assert_eq!(idle(text), Some(42));
+        assert_eq!(idle("  .idle_calls : 1\n"), None);
+        assert_eq!(idle("  .idle_sleeptime : many nsecs\n"), None);
+    }
+
+    #[test]
+    fn only_the_disks_interrupts_count() {
+        let text = "           CPU0       CPU1\n  4:  142  1  IO-APIC  4-edge  ttyS0\n \
+                    24:  12  0  PCI-MSI 16384-edge  nvme0q0\n 25:  3  4  PCI-MSI 16385-edge  nvme0q1\n";
+        assert_eq!(disk_interrupts(text), 19);
+        assert_eq!(disk_interrupts(""), 0);
+    }
+}
