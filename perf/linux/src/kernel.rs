@@ -35,11 +35,14 @@ impl Account {
     }
 }
 
-/// The idle time of all cores, `.idle_sleeptime : 999441827 nsecs` in the part of each.
+/// The idle time of all cores, in the part of each: `.idle_sleeptime : 999441827 nsecs`, and
+/// `.iowait_sleeptime` for the time in which somebody waited for a disk.
 fn idle(timers: &str) -> Option<u64> {
     let times = timers.lines().filter_map(|line| {
-        let rest = line.trim_start().strip_prefix(".idle_sleeptime")?;
-        let value = rest.trim_start().strip_prefix(':')?;
+        let (name, value) = line.trim_start().split_once(':')?;
+        if ![".idle_sleeptime", ".iowait_sleeptime"].contains(&name.trim_end()) {
+            return None;
+        }
         value.split_whitespace().next()?.parse::<u64>().ok()
     });
     times.reduce(|sum, time| sum + time)
@@ -63,10 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_time_is_added_over_cores() {
+    fn idle_time_of_both_kinds_is_added_over_cores() {
         let text = "  .idle_waketime  : 5 nsecs\n  .idle_sleeptime : 40 nsecs\n\
-                    cpu: 1\n  .idle_sleeptime : 2 nsecs\n";
-        assert_eq!(idle(text), Some(42));
+                    .iowait_sleeptime: 300 nsecs\ncpu: 1\n  .idle_sleeptime : 2 nsecs\n";
+        assert_eq!(idle(text), Some(342));
         assert_eq!(idle("  .idle_calls : 1\n"), None);
         assert_eq!(idle("  .idle_sleeptime : many nsecs\n"), None);
     }
