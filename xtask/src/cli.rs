@@ -115,6 +115,9 @@ pub struct BenchOptions {
     /// Boots of the timed run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: u32,
+    /// Measure this system as well, on the same machine with the same disk
+    #[arg(long, value_name = "SYSTEM")]
+    pub vs: Option<Rival>,
     /// Write the results to this file, in the form that docs/results.md describes
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -127,6 +130,13 @@ pub enum Plan {
     Kernel,
     /// Reads from an NVMe by a program with the driver linked in; the medium is a null device
     Nvme,
+}
+
+/// What Spillway can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rival {
+    /// A kernel of Debian, fetched with apt
+    Linux,
 }
 
 #[derive(Args)]

@@ -86,7 +86,8 @@ fn median(values: &mut [u64]) -> u64 {
 /// Reports samples of something that takes `ticks`, idle time included, for `reads` reads.
 fn account(subject: &Subject, reads: u64, mut ticks: impl FnMut() -> Result<u64>) -> Result<()> {
     let reads = reads as f64;
-    let (mut work, mut idle, mut interrupts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut work, mut idle) = (Vec::new(), Vec::new());
+    let (mut interrupts, mut switches) = (Vec::new(), Vec::new());
     for sample in 0..=SAMPLES {
         let before = Account::now()?;
         let ticks = ticks()?;
@@ -96,11 +97,13 @@ fn account(subject: &Subject, reads: u64, mut ticks: impl FnMut() -> Result<u64>
             work.push(ticks.saturating_sub(account.idle) as f64 / reads);
             idle.push(account.idle as f64 / reads);
             interrupts.push(account.interrupts as f64 / reads);
+            switches.push(account.switches as f64 / reads);
         }
     }
     subject.report("", "instructions", false, &work);
     subject.report("_idle", "instructions", false, &idle);
     subject.report("_interrupts", "interrupts", false, &interrupts);
+    subject.report("_switches", "switches", false, &switches);
     Ok(())
 }
 

@@ -1,10 +1,11 @@
-//! What the kernel tells of itself: how long it had nothing to do, and how often it was interrupted.
+//! What the kernel tells of itself: how long it had nothing to do, how often it was interrupted, and
+//! how often it has switched between threads.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// A look at both.
+/// A look at all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Nanoseconds in which there was nothing to do. In a counted run these are instructions,
@@ -13,6 +14,8 @@ pub struct Account {
     pub idle: u64,
     /// Interrupts by the disk.
     pub interrupts: u64,
+    /// Switches from one thread to another, the one that idles included.
+    pub switches: u64,
 }
 
 impl Account {
@@ -20,9 +23,11 @@ impl Account {
     pub fn now() -> Result<Self> {
         let timers = fs::read_to_string("/proc/timer_list").context("/proc/timer_list")?;
         let interrupts = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;
+        let counts = fs::read_to_string("/proc/stat").context("/proc/stat")?;
         Ok(Self {
             idle: idle(&timers).context("/proc/timer_list has no idle_sleeptime")?,
             interrupts: disk_interrupts(&interrupts),
+            switches: switches(&counts).context("/proc/stat has no ctxt")?,
         })
     }
 
@@ -31,6 +36,7 @@ impl Account {
         Self {
             idle: self.idle - earlier.idle,
             interrupts: self.interrupts - earlier.interrupts,
+            switches: self.switches - earlier.switches,
         }
     }
 }
@@ -61,6 +67,23 @@ fn disk_interrupts(interrupts: &str) -> u64 {
     counts.sum()
 }
 
+/// The switches of all cores, `ctxt 12345`.
+fn switches(counts: &str) -> Option<u64> {
+    let value = counts.lines().find_map(|line| line.strip_prefix("ctxt "))?;
+    value.trim().parse().ok()
+}
+
+/// The kernel's version.
+///
+/// # Errors
+///
+/// If there is no `/proc`.
+pub fn version() -> Result<String> {
+    const FILE: &str = "/proc/sys/kernel/osrelease";
+    let text = fs::read_to_string(FILE).context(FILE)?;
+    Ok(text.trim().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +95,12 @@ mod tests {
         assert_eq!(idle(text), Some(342));
         assert_eq!(idle("  .idle_calls : 1\n"), None);
         assert_eq!(idle("  .idle_sleeptime : many nsecs\n"), None);
+    }
+
+    #[test]
+    fn switches_have_a_line_of_their_own() {
+        assert_eq!(switches("cpu 1 2\nctxt 77\nbtime 5\n"), Some(77));
+        assert_eq!(switches("cpu 1 2\n"), None);
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn run() -> Result<()> {
     let bench = Bench {
         method,
         backend,
+        kernel: kernel::version()?,
         memory: Memory::new()?,
         disk: Disk::find()?,
     };
@@ -82,6 +83,7 @@ fn run() -> Result<()> {
 struct Bench {
     method: Method,
     backend: String,
+    kernel: String,
     memory: Memory,
     disk: Disk,
 }
@@ -99,6 +101,7 @@ impl Bench {
             wait,
             depth,
             backend: &self.backend,
+            kernel: &self.kernel,
         })
     }
 

@@ -60,6 +60,8 @@ pub struct Subject<'a> {
     pub depth: usize,
     /// What the disk is backed by.
     pub backend: &'a str,
+    /// The kernel's version.
+    pub kernel: &'a str,
 }
 
 impl Subject<'_> {
@@ -84,6 +86,7 @@ impl Subject<'_> {
                 "block_size": "4096",
                 "wait": self.wait.name(),
                 "backend": self.backend,
+                "kernel": self.kernel,
                 "mitigations": "off",
             },
         })
@@ -108,6 +111,7 @@ mod tests {
             wait: Wait::Interrupt,
             depth: 32,
             backend: "null",
+            kernel: "6.1",
         };
         let line = subject.line("_interrupts", "interrupts", false, &[1.0, 0.123456]);
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -117,5 +121,6 @@ mod tests {
         assert_eq!(json["samples"], serde_json::json!([1.0, 0.1235]));
         assert_eq!(json["labels"]["qd"], "32");
         assert_eq!(json["labels"]["wait"], "interrupt");
+        assert_eq!(json["labels"]["kernel"], "6.1");
     }
 }

@@ -1,5 +1,6 @@
 //! `bench`: boots measuring programs, prints what they found and keeps it in one form.
 
+pub mod linux;
 pub mod plan;
 pub mod results;
 pub mod table;
@@ -13,7 +14,7 @@ use results::{Document, Environment, Measurement, Method};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    cli::{BenchOptions, MachineOptions, Plan},
+    cli::{BenchOptions, MachineOptions, Plan, Rival},
     guest::{Ending, Guest},
     image, log,
     qemu::Machine,
@@ -34,14 +35,24 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     let manifest = options.manifest.as_deref().unwrap_or(Path::new(&usual));
     let mut session = Session::new(&workspace, &options.machine, manifest)?;
     session.machine.cores = options.cores;
+    let mut linux = options
+        .vs
+        .map(|Rival::Linux| linux::Column::new(&workspace));
     if options.machine.dry_run {
         session.describe();
         for &run in plan.runs() {
-            println!("{}", plan.machine(run, &session.machine).shell_line());
+            let machine = plan.machine(run, &session.machine);
+            println!("{}", machine.shell_line());
+            if let Some(linux) = &linux {
+                linux.describe(&machine, run.method);
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT));
+    if let Some(linux) = &mut linux {
+        linux.prepare(&plan.machine(plan.runs()[0], &session.machine))?;
+    }
     let mut found = Vec::new();
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for &run in plan.runs() {
@@ -53,6 +64,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
             Method::Counted => 1,
             _ => options.repetitions,
         };
+        let is_first = !command_lines.contains_key(&method);
         // Of several runs by one method, the first is kept.
         command_lines
             .entry(method)
@@ -61,6 +73,13 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
         for boot in 1..=boots {
             let clause = format!("{} run, boot {boot} of {boots}", method.name());
             measure(&machine, plan, limit, clause, &mut found)?;
+            // In turns, so that a change of the host's speed meets both.
+            if let Some(linux) = linux.as_mut().filter(|_| is_first) {
+                let theirs = linux.measure(&machine, method, limit)?;
+                theirs
+                    .into_iter()
+                    .for_each(|one| results::add(&mut found, one));
+            }
         }
     }
     let (commit, dirty) = commit(&workspace.root);
