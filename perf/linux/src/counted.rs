@@ -1,7 +1,7 @@
 //! Instructions for one read, in closed batches. Time in which nobody had anything to do, and polls
 //! in vain, are taken off: how much of them there is depends on how fast the emulator's device is.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     kernel::Account,
@@ -14,7 +14,7 @@ use crate::{
 /// Reads in one sample, of all batches together.
 const READS: usize = 1600;
 /// Batches in one sample where the device gets time in each.
-const BATCHES: u64 = 50;
+const BATCHES: usize = 50;
 /// Reads of each thread in one sample.
 const READS_OF_A_THREAD: u64 = 100;
 /// Polls whose mean is the cost of a poll in vain.
@@ -25,7 +25,7 @@ const LAST_REST: u64 = 200_000;
 /// The turns where nobody can say whether there were polls in vain: enough for any batch.
 const LONG_REST: u64 = 50_000;
 /// Batches that are tried for one sample.
-const MOST_ATTEMPTS: u64 = 50 * BATCHES;
+const MOST_ATTEMPTS: usize = 50 * BATCHES;
 /// How far from 2 the ticks of a loop of two instructions may be.
 const TOLERANCE: f64 = 0.01;
 
@@ -129,13 +129,13 @@ pub fn polled(
         Poller::Kernel => 0.0,
         Poller::Program => poll_in_vain(path, overhead)?,
     };
-    let reads = (BATCHES * subject.depth as u64) as f64;
     let (mut work, mut vain) = (Vec::new(), Vec::new());
     for sample in 0..=SAMPLES {
-        let (ticks, polls) = whole_batches(path, places, poller, subject.depth, overhead)?;
+        let batches = whole_batches(path, places, poller, subject.depth, overhead)?;
         if sample > 0 {
-            work.push((ticks as f64 - polls as f64 * poll) / reads);
-            vain.push(polls as f64 / reads);
+            let (batch_work, batch_vain) = batches.typical(poll);
+            work.push(batch_work / subject.depth as f64);
+            vain.push(batch_vain / subject.depth as f64);
         }
     }
     subject.report("", "instructions", false, &work);
@@ -145,15 +145,30 @@ pub fn polled(
     Ok(())
 }
 
-/// The instructions of [`BATCHES`] batches that came back whole, and the polls in vain among them.
+/// What each batch took: instructions, and polls in vain among them.
+struct Batches(Vec<(u64, u64)>);
+
+impl Batches {
+    /// The median of the work, and the mean of the polls in vain. The kernel does not tell of its
+    /// polls in vain, so a batch for which the device was late all the same must not count.
+    fn typical(&self, poll: f64) -> (f64, f64) {
+        let without_polls = |&(ticks, vain): &(u64, u64)| ticks as f64 - vain as f64 * poll;
+        let mut work: Vec<f64> = self.0.iter().map(without_polls).collect();
+        work.sort_by(f64::total_cmp);
+        let vain: u64 = self.0.iter().map(|(_, vain)| vain).sum();
+        (work[work.len() / 2], vain as f64 / self.0.len() as f64)
+    }
+}
+
+/// [`BATCHES`] batches that came back whole.
 fn whole_batches(
     path: &mut impl Path,
     places: &mut Places,
     poller: Poller,
     depth: usize,
     overhead: u64,
-) -> Result<(u64, u64)> {
-    let (mut ticks, mut vain, mut whole) = (0, 0, 0);
+) -> Result<Batches> {
+    let mut batches = Vec::with_capacity(BATCHES);
     let mut turns = match poller {
         Poller::Kernel => LONG_REST,
         Poller::Program => FIRST_REST,
@@ -166,17 +181,15 @@ fn whole_batches(
         rest(turns);
         let (second, polls): (u64, Polls) = region(overhead, || drain(path, depth, u64::MAX))?;
         if polls.pieces == 1 {
-            ticks += first + second;
-            vain += polls.vain;
-            whole += 1;
+            batches.push((first + second, polls.vain));
         } else {
             turns = (turns * 2).min(LAST_REST);
         }
-        if whole == BATCHES {
-            return Ok((ticks, vain));
+        if batches.len() == BATCHES {
+            return Ok(Batches(batches));
         }
     }
-    anyhow::bail!("the device does not complete a batch at once, however long it has")
+    bail!("the device does not complete a batch at once, however long it has")
 }
 
 /// The ticks that something takes, and what it yields.
@@ -192,4 +205,15 @@ fn region<T>(overhead: u64, work: impl FnOnce() -> Result<T>) -> Result<(u64, T)
 fn poll_in_vain(path: &mut impl Path, overhead: u64) -> Result<f64> {
     let (ticks, _) = region(overhead, || drain(path, 1, POLLS))?;
     Ok(ticks as f64 / POLLS as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_batch_does_not_count_and_polls_in_vain_are_taken_off() {
+        let batches = Batches(vec![(100, 0), (130, 10), (90_000, 0), (101, 0), (99, 0)]);
+        assert_eq!(batches.typical(3.0), (100.0, 2.0));
+    }
 }
