@@ -14,7 +14,7 @@ use crate::{
 /// Reads in one sample, of all batches together.
 const READS: usize = 1600;
 /// Batches in one sample where the device gets time in each.
-const BATCHES: usize = 50;
+const BATCHES: usize = 20;
 /// Reads of each thread in one sample.
 const READS_OF_A_THREAD: u64 = 100;
 /// Polls whose mean is the cost of a poll in vain.
@@ -25,7 +25,7 @@ const LAST_REST: u64 = 200_000;
 /// The turns where nobody can say whether there were polls in vain: enough for any batch.
 const LONG_REST: u64 = 50_000;
 /// Batches that are tried for one sample.
-const MOST_ATTEMPTS: usize = 50 * BATCHES;
+const MOST_ATTEMPTS: usize = 100 * BATCHES;
 /// How far from 2 the ticks of a loop of two instructions may be.
 const TOLERANCE: f64 = 0.01;
 

@@ -42,6 +42,9 @@ const COMMAND_LINE: [&str; 10] = [
     "nvme.poll_queues=1",
 ];
 
+/// Seconds that one boot may take, if nothing was said.
+const LIMIT: u64 = 900;
+
 /// Everything that a boot of Linux needs.
 pub struct Column {
     kernel: PathBuf,
@@ -49,13 +52,14 @@ pub struct Column {
     load: Build,
     packages: PathBuf,
     init: PathBuf,
+    limit: Duration,
     /// Whether it was already said what kernel this is.
     introduced: bool,
 }
 
 impl Column {
-    /// Says where everything will be.
-    pub fn new(workspace: &Workspace) -> Self {
+    /// Says where everything will be. `limit` is how many seconds a boot may take.
+    pub fn new(workspace: &Workspace, limit: Option<u64>) -> Self {
         let folder = workspace.target.join("linux");
         Self {
             kernel: folder.join("vmlinuz"),
@@ -63,6 +67,7 @@ impl Column {
             load: load_generator(workspace),
             packages: folder.join("packages"),
             init: workspace.root.join(INIT),
+            limit: Duration::from_secs(limit.unwrap_or(LIMIT)),
             introduced: false,
         }
     }
@@ -123,16 +128,11 @@ impl Column {
     }
 
     /// Boots once and returns what was measured. `ours` is the machine of our own run.
-    pub fn measure(
-        &mut self,
-        ours: &Machine,
-        method: Method,
-        limit: Duration,
-    ) -> Result<Vec<Measurement>> {
+    pub fn measure(&mut self, ours: &Machine, method: Method) -> Result<Vec<Measurement>> {
         let step = Step::new(format!("{} run of Linux", method.name()));
         let (mut found, mut notes) = (Vec::new(), Vec::new());
         let machine = self.machine(ours, method);
-        let report = Guest::start(&machine)?.watch(Some(limit), |line| {
+        let report = Guest::start(&machine)?.watch(Some(self.limit), |line| {
             if let Some(result) = results::parse(line) {
                 let result = result.with_context(|| format!("Linux reported nonsense: {line}"))?;
                 step.update(result.name.clone());

@@ -75,7 +75,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
             measure(&machine, plan, limit, clause, &mut found)?;
             // In turns, so that a change of the host's speed meets both.
             if let Some(linux) = linux.as_mut().filter(|_| is_first) {
-                let theirs = linux.measure(&machine, method, limit)?;
+                let theirs = linux.measure(&machine, method)?;
                 theirs
                     .into_iter()
                     .for_each(|one| results::add(&mut found, one));
