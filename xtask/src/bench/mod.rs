@@ -37,7 +37,7 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
     session.machine.cores = options.cores;
     let mut linux = options
         .vs
-        .map(|Rival::Linux| linux::Column::new(&workspace));
+        .map(|Rival::Linux| linux::Column::new(&workspace, options.machine.timeout));
     if options.machine.dry_run {
         session.describe();
         for &run in plan.runs() {
@@ -76,9 +76,9 @@ pub fn run(options: &BenchOptions) -> Result<ExitCode> {
             // In turns, so that a change of the host's speed meets both.
             if let Some(linux) = linux.as_mut().filter(|_| is_first) {
                 let theirs = linux.measure(&machine, method)?;
-                theirs
-                    .into_iter()
-                    .for_each(|one| results::add(&mut found, one));
+                for one in theirs {
+                    results::add(&mut found, one);
+                }
             }
         }
     }
