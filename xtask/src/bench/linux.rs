@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::results::{self, Measurement, Method};
 use crate::{
     cargo::Build,
-    guest::{Ending, Guest},
+    guest::{Ending, Guest, Report},
     image,
     parts::TARGET,
     qemu::{Disk, Machine},
@@ -145,8 +145,9 @@ impl Column {
         match report.ending {
             Ending::Success => {}
             Ending::Interrupted => bail!("interrupted"),
-            ref ending => {
+            _ => {
                 eprint!("{}", report.evidence());
+                let ending = describe(&report);
                 bail!("Linux {ending} while it measured; the end of its log is above");
             }
         }
@@ -155,6 +156,15 @@ impl Column {
             notes.iter().for_each(|note| eprintln!("Linux: {note}"));
         }
         Ok(found)
+    }
+}
+
+/// How the machine ended. Linux resets it when it panics.
+fn describe(report: &Report) -> String {
+    let panicked = |line: &String| line.contains("Kernel panic");
+    match report.ending {
+        Ending::Other(_) if report.tail.iter().any(panicked) => "panicked".into(),
+        ref ending => ending.to_string(),
     }
 }
 
@@ -177,5 +187,80 @@ fn load_generator(workspace: &Workspace) -> Build {
         root: workspace.root.clone(),
         rustflags: vec!["-Ctarget-feature=+crt-static".into()],
         arguments,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accel::Accelerator;
+
+    fn column() -> Column {
+        Column {
+            kernel: "vmlinuz".into(),
+            initramfs: "initramfs".into(),
+            load: Build {
+                what: String::new(),
+                root: PathBuf::new(),
+                rustflags: Vec::new(),
+                arguments: Vec::new(),
+            },
+            packages: PathBuf::new(),
+            init: PathBuf::new(),
+            limit: Duration::ZERO,
+            introduced: false,
+        }
+    }
+
+    fn ours() -> Machine {
+        Machine {
+            qemu: "qemu".into(),
+            accelerator: Accelerator::Tcg,
+            cores: 1,
+            memory: 512 << 20,
+            iommu: true,
+            disk: Some(Disk::null(1 << 30)),
+            loader: "loader".into(),
+            image: Some("image".into()),
+            cd: None,
+            append: vec!["exit=debug".into()],
+            extra: vec!["-icount".into(), "shift=0,sleep=off".into()],
+            serial: "stdio".into(),
+        }
+    }
+
+    #[test]
+    fn linux_gets_our_machine_and_its_own_words() {
+        let line = column().machine(&ours(), Method::Counted).shell_line();
+        for part in [
+            "-machine q35 -accel tcg -cpu max -smp 1 -m 512M",
+            "driver=null-co,size=1073741824",
+            "-kernel vmlinuz -initrd initramfs",
+            "mitigations=off",
+            "idle=poll METHOD=counted BACKEND=null",
+            "-icount shift=0,sleep=off",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert!(!line.contains("iommu") && !line.contains("exit=debug"));
+        let timed = column().machine(&ours(), Method::Timed).shell_line();
+        assert!(timed.contains("METHOD=timed") && !timed.contains("idle=poll"));
+    }
+
+    #[test]
+    fn a_panic_is_told_from_a_reset() {
+        let ended = |ending, line: &str| {
+            describe(&Report {
+                ending,
+                tail: [line.to_string()].into(),
+                complaints: String::new(),
+            })
+        };
+        let reset = || Ending::Other("reset or switched itself off".into());
+        let panic = "[    1.6] Kernel panic - not syncing: sysrq triggered crash";
+        assert_eq!(ended(reset(), panic), "panicked");
+        assert!(ended(reset(), "reboot").starts_with("reset"));
+        let late = Ending::TimedOut(Duration::from_secs(3));
+        assert!(ended(late, panic).contains("3 seconds"));
     }
 }
