@@ -42,7 +42,10 @@ impl Disk {
     pub fn find() -> Result<Self> {
         let start = Instant::now();
         let folder = Path::new("/sys/block").join(BLOCK);
-        while !Path::new("/dev").join(BLOCK).exists() {
+        // They appear one after the other.
+        let device = |name| Path::new("/dev").join(name);
+        let last = [folder.join("queue"), device(BLOCK), device(CHARACTER)];
+        while !last.iter().all(|path| path.exists()) {
             ensure!(start.elapsed() < PATIENCE, "there is no disk {BLOCK}");
             thread::sleep(Duration::from_millis(1));
         }
@@ -85,6 +88,11 @@ impl Disk {
         fs::write(folder.join("driver/unbind"), &self.function).context("unbind")?;
         fs::write(folder.join("enable"), "1").context("enable")?;
         Ok(folder)
+    }
+
+    /// Gives it back to the kernel's driver.
+    pub fn attach(&self) -> Result<()> {
+        fs::write("/sys/bus/pci/drivers/nvme/bind", &self.function).context("bind")
     }
 }
 

@@ -36,6 +36,8 @@ use report::{Method, Subject, Wait};
 /// Queue depths of counted and of timed runs.
 const COUNTED: &[usize] = &[1, 32];
 const TIMED: &[usize] = &[1, 4, 32, 128];
+/// How often everything is timed, so that the samples of one interface are spread over time.
+const ROUNDS: u32 = 3;
 
 fn main() -> ExitCode {
     match run() {
@@ -58,25 +60,23 @@ fn run() -> Result<()> {
     }
     let method = Method::from_argument(&what);
     let method = method.context("the first argument must be `counted` or `timed`")?;
-    let bench = Bench {
-        method,
-        backend,
-        kernel: kernel::version()?,
-        memory: Memory::new()?,
-        disk: Disk::find()?,
-    };
-    if method == Method::Counted {
-        counted::check_the_counter()?;
+    let mut rounds = 1;
+    match method {
+        Method::Counted => counted::check_the_counter()?,
+        Method::Timed => rounds = ROUNDS,
     }
-    bench.pread().context("pread")?;
-    bench.aio().context("libaio")?;
-    for wait in [Wait::Interrupt, Wait::Poll] {
-        bench.uring(wait, false).context("io_uring")?;
-        bench.uring(wait, true).context("io_uring, registered")?;
-        bench.passthrough(wait).context("passthrough")?;
+    for _ in 0..rounds {
+        let bench = Bench {
+            method,
+            backend: backend.clone(),
+            kernel: kernel::version()?,
+            memory: Memory::new()?,
+            disk: Disk::find()?,
+        };
+        bench.everything()?;
+        bench.disk.attach()?;
     }
-    // The last, because the kernel's driver does not come back.
-    bench.driver().context("driver in user space")
+    Ok(())
 }
 
 /// What every measurement needs.
@@ -89,6 +89,18 @@ struct Bench {
 }
 
 impl Bench {
+    /// Measures every interface.
+    fn everything(&self) -> Result<()> {
+        self.pread().context("pread")?;
+        self.aio().context("libaio")?;
+        for wait in [Wait::Interrupt, Wait::Poll] {
+            self.uring(wait, false).context("io_uring")?;
+            self.uring(wait, true).context("io_uring, registered")?;
+            self.passthrough(wait).context("passthrough")?;
+        }
+        self.driver().context("driver in user space")
+    }
+
     /// A subject for each queue depth.
     fn subjects<'a>(&'a self, interface: &'a str, wait: Wait) -> impl Iterator<Item = Subject<'a>> {
         let depths = match self.method {
