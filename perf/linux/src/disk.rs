@@ -18,8 +18,9 @@ const BLOCK: &str = "nvme0n1";
 const CHARACTER: &str = "ng0n1";
 /// How long the kernel may take to find it.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How the block layer is set up: no scheduler, no merges, no statistics, no throttling of writes, the times of I/O not
-/// used as a source of randomness. All of it is what people do who want the most of it.
+/// How the block layer is set up: no scheduler, no merges, no statistics, no throttling of writes,
+/// the times of I/O not used as a source of randomness. All of it is what people do who want the
+/// most of it.
 const SETTINGS: [(&str, &str); 5] = [
     ("scheduler", "none"),
     ("nomerges", "2"),
