@@ -3,10 +3,14 @@
 //!
 //! | level | source | the path |
 //! |---|---|---|
+//! | 1 | `sync.rs`: `Sync` | a system call, and a server |
+//! | 2 | `async_.rs`: `Async` | rings shared with the kernel, and a server |
+//! | 3 | `shared.rs`: `Shared` | rings shared with a server |
 //! | 4 | `integrated.rs`: [`Integrated`] | the driver, linked into the application |
 //! | none | `memory.rs`: [`MemoryDevice`] | a device that is only memory, for tests of applications, with faults on request |
 //!
-//! Levels 1 to 3, which reach a driver in another process, come as one file each. An application is
+//! Levels 1 to 3 reach a driver in another process by a [`protocol`]; they need the feature `native`,
+//! and the kernel. An application is
 //! written against [`BlockDevice`] and [`BlockQueue`], and moves from one level to another by
 //! opening another device:
 //!
@@ -49,6 +53,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "native")]
+mod async_;
 mod block;
 mod buffer;
 mod error;
@@ -56,22 +62,41 @@ mod fate;
 mod granules;
 mod heap;
 mod integrated;
+#[cfg(feature = "native")]
+mod link;
 mod memory;
 mod pool;
+pub mod protocol;
+#[cfg(feature = "native")]
+mod remote;
 mod request;
+#[cfg(feature = "native")]
+mod shared;
 mod slots;
 mod statistics;
+#[cfg(feature = "native")]
+mod sync;
 
+#[cfg(feature = "native")]
+pub use async_::Async;
 pub use block::{BlockDevice, BlockQueue, Cancel, QueueOptions, WaitMode};
 pub use buffer::{Buffer, SharedBuffer};
 pub use error::{Error, ErrorKind};
 pub use fate::Fate;
 pub use heap::HeapMemory;
 pub use integrated::{Integrated, IntegratedQueue};
+#[cfg(feature = "native")]
+pub use link::ServerRings;
 pub use memory::{MemoryDevice, MemoryQueue};
 pub use pool::{Pool, PoolMemory};
+#[cfg(feature = "native")]
+pub use remote::{Connection, Level, Mapped, Path, RemoteQueue};
 pub use request::{Buffers, Completion, Rejected, Request, RequestId, TraceId};
+#[cfg(feature = "native")]
+pub use shared::Shared;
 pub use spillway_hal::block::{
     BlockCount, BlockLimits, BlockSize, ByteOffset, Lba, NamespaceId, Operation,
 };
 pub use statistics::Statistics;
+#[cfg(feature = "native")]
+pub use sync::Sync;

@@ -93,6 +93,13 @@ impl Slots {
         (slot.id == id.0).then_some(Kept { slot, idle, id })
     }
 
+    /// The names of all requests that are here.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    pub(crate) fn names(&self) -> impl Iterator<Item = RequestId> {
+        let used = self.slots.iter().filter(|slot| slot.id & IDLE == 0);
+        used.map(|slot| RequestId(slot.id))
+    }
+
     /// Whether there is a request of this name.
     pub(crate) fn contains(&self, id: RequestId) -> bool {
         let slot = self.slots.get(id.0 as u32 as usize);
@@ -129,6 +136,17 @@ impl Filled<'_> {
 }
 
 impl Kept<'_> {
+    /// Takes the request out: the application's number, the trace, and the memory.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn take(self) -> (u64, TraceId, Buffers) {
+        let Self { slot, idle, id } = self;
+        slot.id = id.0 | IDLE;
+        let next = mem::replace(idle, u64::from(id.0 as u32));
+        let user_data = mem::replace(&mut slot.user_data, next);
+        (user_data, slot.trace, mem::take(&mut slot.buffers))
+    }
+
     /// Takes the request out, as a completion.
     #[inline(always)]
     pub(crate) fn complete(self, result: Result<(), Error>) -> Completion {

@@ -26,6 +26,11 @@ impl Interrupt {
             _function: function,
         }
     }
+
+    /// The kernel's object, to be waited for through an IoQueue.
+    pub const fn object(&self) -> &object::Interrupt {
+        &self.vector
+    }
 }
 
 impl spillway_hal::Interrupt for Interrupt {

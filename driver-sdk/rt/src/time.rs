@@ -168,6 +168,12 @@ pub fn core_index() -> usize {
     core as usize
 }
 
+/// Whether another thread is ready to run on this core: who polls should let it.
+#[inline]
+pub fn is_core_wanted() -> bool {
+    runnable(core_index()) != 0
+}
+
 /// How many threads are ready to run on a core besides the running one; 0 for a core that does
 /// not exist. A loop that polls lets go of the core when this is not 0.
 pub fn runnable(core: usize) -> u32 {

@@ -190,16 +190,29 @@ impl<D: Device> Queue<D> {
         }
     }
 
+    /// The vector that comes with completions, for who waits for other things as well: see
+    /// [`may_sleep`](Self::may_sleep). `None` if the queue was opened without.
+    pub fn interrupt(&self) -> Option<&D::Interrupt> {
+        self.interrupt.as_ref()
+    }
+
+    /// Whether there is nothing to reap, so that whoever waits for the [`interrupt`](Self::interrupt)
+    /// from now on hears of the next completion. A command that is late is noticed by
+    /// [`reap`](spillway_hal::block::BlockDriverQueue::reap) only, so the wait should have an end.
+    pub fn may_sleep(&mut self) -> bool {
+        if !self.core.is_running(self.epoch) {
+            return false;
+        }
+        // With a single MSI message, a controller interrupts again only after it was told that the
+        // completions before were taken.
+        self.ring.acknowledge();
+        !self.ring.has_next()
+    }
+
     /// Sleeps until there is something to reap, also because the device was lost.
     pub(crate) fn wait_until(&mut self, deadline: u64) -> Result<(), DriverError> {
         loop {
-            if !self.core.is_running(self.epoch) {
-                return Ok(());
-            }
-            // With a single MSI message, a controller interrupts again only after it was told that
-            // the completions before were taken.
-            self.ring.acknowledge();
-            if self.ring.has_next() {
+            if !self.may_sleep() {
                 return Ok(());
             }
             let tick = self.watch.next.min(deadline);

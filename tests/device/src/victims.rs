@@ -81,7 +81,8 @@ fn own(name: &str) -> Outcome<i32> {
     let function = devices().open(name)?;
     let bar = function.bar(0, Caching::Uncached)?;
     let registers = bar.map(Rights::READ | Rights::WRITE)?;
-    let memory = Memory::new(1 << 20)?;
+    // In one piece, so that a trusted device can have it, too.
+    let memory = Memory::contiguous(1 << 20)?;
     if name == DISK
         && let Ok(space) = function.dma_space()
     {

@@ -1,6 +1,7 @@
 //! `test`: everything that can be tested, closed by one line with the counts.
 
 mod bench;
+mod blk;
 mod boot;
 pub mod browser;
 mod device;
@@ -120,6 +121,9 @@ fn linked(
     }
     if tally.wants_kind(tally::NVME) {
         nvme::run(workspace, options, machine, limit, tally)?;
+    }
+    if tally.wants_kind(tally::BLK) {
+        blk::run(workspace, options, machine, limit, tally)?;
     }
     if tally.wants_kind(tally::GUEST) {
         guest(options, machine, limit, tally)?;

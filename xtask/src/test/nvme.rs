@@ -22,18 +22,18 @@ use crate::{
 
 const PROGRAM: &str = "nvme-tests";
 /// Bytes of the disk.
-const DISK: u64 = 64 << 20;
+pub(super) const DISK: u64 = 64 << 20;
 /// The seeds of what the disk holds before and afterwards.
-const BEFORE: u64 = 0x5111_1a7e;
-const AFTER: u64 = 0x0dd5_eed5;
+pub(super) const BEFORE: u64 = 0x5111_1a7e;
+pub(super) const AFTER: u64 = 0x0dd5_eed5;
 /// The formats, as they appear in the names of tests, and QEMU's block sizes.
-const FORMATS: [(&str, u32); 2] = [("nvme[512 B]", 512), ("nvme[4 KiB]", 4096)];
+pub(super) const FORMATS: [(&str, u32); 2] = [("nvme[512 B]", 512), ("nvme[4 KiB]", 4096)];
 /// The tests of owners that are killed, and how many there are.
 const OWNERS: &str = "nvme[owners]";
 const KILLED: u32 = 50;
 const KILLED_IN_SOAK: u32 = 1000;
 /// What the kernel's log says when a device tried to reach what it may not.
-const FAULT: &str = "blocked by the IOMMU";
+pub(super) const FAULT: &str = "blocked by the IOMMU";
 
 /// Runs everything that the filter wants.
 pub fn run(
@@ -91,7 +91,7 @@ fn data(
 /// Bytes that are made or checked at once.
 const CHUNK: usize = 1 << 20;
 
-fn fill(mut file: &File) -> std::io::Result<()> {
+pub(super) fn fill(mut file: &File) -> std::io::Result<()> {
     let mut bytes = vec![0; CHUNK];
     for offset in (0..DISK).step_by(CHUNK) {
         test_pattern::fill(BEFORE, offset, &mut bytes);
@@ -100,7 +100,7 @@ fn fill(mut file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-fn check(path: &Path) -> Result<(), String> {
+pub(super) fn check(path: &Path) -> Result<(), String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = vec![0; CHUNK];
     for offset in (0..DISK).step_by(CHUNK) {

@@ -10,11 +10,12 @@ pub const KERNEL: &str = "kernel::";
 pub const CPU: &str = "cpu::";
 pub const DEVICE: &str = "device[";
 pub const NVME: &str = "nvme[";
+pub const BLK: &str = "blk[";
 pub const FUZZ: &str = "fuzz::";
 pub const BENCH: &str = "bench::";
 pub const PAGE: &str = "page::";
-const KINDS: [&str; 12] = [
-    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, FUZZ, BENCH, PAGE,
+const KINDS: [&str; 13] = [
+    STATIC, LOADER, BOOT, PERF, GUEST, KERNEL, CPU, DEVICE, NVME, BLK, FUZZ, BENCH, PAGE,
 ];
 /// The kind of what runs on the host, whose names are free.
 pub const HOST: &str = "";
@@ -49,11 +50,17 @@ impl Tally {
         }
     }
 
-    /// Whether this name is wanted.
+    /// Whether this name is wanted. A module of a test program, as in `guest[1 core]::queues::`,
+    /// is chosen by the program itself: its names say nothing of it.
     pub fn wants(&self, name: &str) -> bool {
         self.filter
             .as_deref()
-            .is_none_or(|filter| name.contains(filter))
+            .is_none_or(|filter| match filter.split_once("]::") {
+                Some((kind, module)) if module.ends_with("::") => {
+                    name.contains(&filter[..kind.len() + 3])
+                }
+                _ => name.contains(filter),
+            })
     }
 
     /// Whether a kind of test can have a name that is wanted: a filter that names another kind

@@ -197,6 +197,32 @@ impl Mapping {
         self.as_ptr() as u64
     }
 
+    /// Copies out bytes from `offset`, which others may change meanwhile; returns how many there
+    /// were before the end. The mapping is readable, or the program ends with a fault.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> usize {
+        let count = buffer.len().min(self.length.saturating_sub(offset));
+        // SAFETY: the range is inside the mapping. What others write meanwhile is bytes like any
+        // others.
+        unsafe {
+            let from = self.as_ptr().add(offset.min(self.length));
+            core::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), count);
+        }
+        count
+    }
+
+    /// Copies bytes in, to `offset`; returns how many had room before the end. The mapping is
+    /// writable, or the program ends with a fault. Who makes slices of another mapping of the memory
+    /// has promised that nobody does this.
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.length.saturating_sub(offset));
+        // SAFETY: as for `read`.
+        unsafe {
+            let to = self.as_ptr().add(offset.min(self.length));
+            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count);
+        }
+        count
+    }
+
     /// The bytes.
     ///
     /// # Safety

@@ -6,12 +6,12 @@ use spillway_abi::{
     limits::{MAX_COMPLETIONS, MAX_QUEUE_ENTRIES},
     object::CreateKind,
     queue::{Completion, Submission},
-    service::Message,
+    service::{Message, Reply, Token},
 };
 
 use spillway_ring::PushError;
 
-use super::{Memory, OwnedHandle, create_on, rings::Rings};
+use super::{Event, Memory, OwnedHandle, Service, create_on, rings::Rings};
 use crate::{startup::own_process, syscall, time::Deadline};
 
 /// Submission and completion rings that this process shares with the kernel. One thread at a time
@@ -110,6 +110,43 @@ impl IoQueue {
     #[inline]
     pub fn submit_registered(&mut self, request: &Registered) -> Result<(), PushError> {
         self.rings.submit(&request.submission())
+    }
+
+    /// Puts in an answer to a request on a service. It has a completion, with this `user_data`, only
+    /// if it was not taken: the client had given up.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::submit`].
+    #[inline]
+    pub fn submit_reply(
+        &mut self,
+        service: &Service,
+        token: Token,
+        reply: Reply,
+        user_data: u64,
+    ) -> Result<(), PushError> {
+        let [status, value, extra] = reply.to_raw();
+        let arguments = [token.0, status, value, extra];
+        let service = service.as_ref().get();
+        self.rings.submit(&Submission::new(
+            service,
+            Operation::Reply,
+            user_data,
+            arguments,
+        ))
+    }
+
+    /// Puts in a signal for an event.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::submit`].
+    #[inline]
+    pub fn submit_signal(&mut self, event: &Event, user_data: u64) -> Result<(), PushError> {
+        let event = event.as_ref().get();
+        self.rings
+            .submit(&Submission::new(event, Operation::Write, user_data, [0; 4]))
     }
 
     /// Puts in nothing, which completes at once.

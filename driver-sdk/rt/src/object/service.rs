@@ -76,6 +76,7 @@ impl Service {
         // SAFETY: the kernel writes to the window, which `Window` expects.
         unsafe { syscall::do_io(self.handle(), Operation::Share, arguments)? };
         Ok(Window {
+            memory,
             mapping,
             slot_bytes,
         })
@@ -149,11 +150,17 @@ impl Service {
 /// The receive window of a service: memory through which the data of requests goes, in slots.
 #[derive(Debug)]
 pub struct Window {
+    memory: Memory,
     mapping: Mapping,
     slot_bytes: usize,
 }
 
 impl Window {
+    /// The memory that the slots lie in, one behind the other: to be pinned for a device.
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Bytes of a slot: the most that one request copies.
     pub const fn slot_bytes(&self) -> usize {
         self.slot_bytes

@@ -88,6 +88,11 @@ impl Server {
         &self.service
     }
 
+    /// The receive window, if there is one.
+    pub const fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
+    }
+
     /// A handle to the object of this number, to be given to a client.
     ///
     /// # Errors
