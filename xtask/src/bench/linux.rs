@@ -10,7 +10,6 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use spillway_report::{Measurement, Method, schema};
 use crate::{
     cargo::Build,
     guest::{Ending, Guest, Report},
@@ -20,6 +19,7 @@ use crate::{
     ui::Step,
     workspace::Workspace,
 };
+use spillway_report::{Measurement, Method, schema};
 
 /// The load generator's package and binary.
 const PACKAGE: &str = "spillway-linux-load";
