@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 
-use spillway_hal::{PAGE_SIZE, Word};
+use spillway_hal::Word;
 
 /// Bytes in a cell.
 const CELL: usize = 8;
+/// Bytes that the first one's place is a multiple of: the smallest block of a device.
+const ALIGNMENT: usize = 512;
 
-/// Memory as little-endian words in cells, so that two sides can hold it at once. It begins with a
-/// page, as memory does that is lent to applications.
+/// Memory as little-endian words in cells, so that two sides can hold it at once. It is aligned as
+/// memory has to be that is lent to applications.
 pub(crate) struct Memory {
-    /// A page more than there are.
+    /// More than there are, by the alignment.
     cells: Box<[Cell<u64>]>,
     start: usize,
     bytes: usize,
@@ -19,8 +21,8 @@ pub(crate) struct Memory {
 impl Memory {
     /// `bytes` zeroed bytes; a multiple of 8.
     pub(crate) fn new(bytes: usize) -> Self {
-        let cells = vec![Cell::new(0); (bytes + PAGE_SIZE) / CELL].into_boxed_slice();
-        let start = cells.as_ptr().align_offset(PAGE_SIZE);
+        let cells = vec![Cell::new(0); (bytes + ALIGNMENT) / CELL].into_boxed_slice();
+        let start = cells.as_ptr().align_offset(ALIGNMENT);
         Self {
             cells,
             start,
@@ -30,7 +32,8 @@ impl Memory {
 
     #[inline]
     fn cells(&self) -> &[Cell<u64>] {
-        &self.cells[self.start..][..self.bytes / CELL]
+        let end = self.start + self.bytes / CELL;
+        &self.cells[self.start..end]
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -386,7 +386,8 @@ fn ask(
         window_slot = Some(slot);
     }
     let Some(slot) = queue.begin(guard) else {
-        // It was taken within the budget.
+        // It never is: the entry was taken while there was a place.
+        window_slot.inspect(|&slot| release_slot(guard, &asked.remote.service, slot));
         return Begun::Done(Err((Error::Gone, 0)));
     };
     let sequence = guard.requests.next_sequence();

@@ -137,15 +137,28 @@ impl EndService {
         if let Some((queue, _)) = state.queue.take() {
             queue.unbind(kernel, service);
         }
-        if service.state.get(kernel).taken_count == 0 {
-            if let Some(window) = service.state.get_mut(kernel).window.take() {
-                window.memory.let_go(kernel, &service.owner.account);
-            }
-            let services = &mut service.owner.state.get_mut(kernel).services;
-            services.retain(|other| !Arc::ptr_eq(other, service));
-        }
+        retire(kernel, service);
         true
     }
+}
+
+/// Takes a service that has ended from its server once nobody waits for an answer any more: a
+/// request that named registered memory can be answered long after.
+pub fn retire(kernel: &mut Kernel, service: &Arc<Service>) {
+    let state = service.state.get_mut(kernel);
+    let is_over = state.taken_count == 0
+        && state.waiting.is_empty()
+        && state.window_waiters.is_empty()
+        && state.closed.is_none()
+        && state.queue.is_none();
+    if !is_over {
+        return;
+    }
+    if let Some(window) = state.window.take() {
+        window.memory.let_go(kernel, &service.owner.account);
+    }
+    let services = &mut service.owner.state.get_mut(kernel).services;
+    services.retain(|other| !Arc::ptr_eq(other, service));
 }
 
 /// Nothing new comes to a service, and its threads no longer wait for it.

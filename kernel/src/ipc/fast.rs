@@ -89,7 +89,10 @@ pub fn ask(
     };
     let client_state = client.state.get(kernel);
     let priority = client_state.priority;
-    if client_state.stop || !sched::can_hand_over(kernel, &server, priority) {
+    if client_state.stop
+        || client.process.is_ending()
+        || !sched::can_hand_over(kernel, &server, priority)
+    {
         return Err(remote);
     }
     let token = Token::new(client.slot, None, kernel.requests.next_sequence());
@@ -145,6 +148,7 @@ pub fn answer(
     if !is_idle
         || !is_right
         || server.state.get(kernel).stop
+        || server.process.is_ending()
         || !sched::can_hand_over(kernel, &client, priority)
     {
         return None;
@@ -248,7 +252,10 @@ fn look_up(kernel: &Kernel, thread: &Thread, raw: u32) -> Option<(u32, Target, R
     let handles = &thread.process.state.get(kernel).handles;
     let (object, rights) = handles.get(Handle::from_raw(raw)).ok()?;
     let target = match object {
-        Object::Service(service) => Target::Service(service.clone()),
+        // Only the server answers.
+        Object::Service(service) if Arc::ptr_eq(&service.owner, &thread.process) => {
+            Target::Service(service.clone())
+        }
         Object::Remote(remote) => {
             let state = remote.service.state.get(kernel);
             let (server, number) = state.queue.clone().filter(|_| !state.ended)?;
@@ -275,6 +282,8 @@ fn submit(
     if !is_plain(operation, rights, d)
         || submission.deadline != 0
         || has_news(service.state.get(kernel))
+        // In one queue the message must not take the room of the completion.
+        || Arc::ptr_eq(server, queue)
         || !server.has_room(kernel)
     {
         return false;
@@ -327,7 +336,7 @@ fn reply(
     };
     let is_right = direct.token == token && Arc::ptr_eq(&direct.remote.service, service);
     let remote = direct.remote.clone();
-    if !is_right || remote.state.get(kernel).uses <= 1 {
+    if !is_right || remote.state.get(kernel).uses <= 1 || service.state.get(kernel).ended {
         return false;
     }
     let answer = match Error::from_raw(status) {

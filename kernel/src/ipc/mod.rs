@@ -16,6 +16,7 @@ pub mod call;
 mod copy;
 pub mod end;
 pub mod fast;
+mod gift;
 mod prepare;
 pub mod reply;
 pub mod requests;
@@ -23,22 +24,22 @@ pub mod window;
 
 use alloc::sync::Arc;
 use spillway_abi::{
-    Error, Rights,
+    Rights,
     queue::{Completion, MESSAGE},
     service::{Message, Notice, Token, What},
 };
 
 pub use call::Call;
 pub use copy::CopyOut;
+use gift::Gift;
 use requests::Request;
 use window::release_slot;
 
 use crate::{
     arch::core,
     kernel::Kernel,
-    object::{Object, Remote, Service, Thread, service::ServiceState},
+    object::{Remote, Service, Thread, service::ServiceState},
     sched,
-    syscall::insert,
 };
 
 /// A request on a served object, from when it is sent until it is answered.
@@ -51,7 +52,7 @@ pub struct Asked {
     /// Where in the asker's memory what is read goes, and how many bytes at most.
     pub destination: Option<(u64, u64)>,
     /// What the server is given when it takes the request.
-    pub gift: Option<(Object, Rights)>,
+    pub gift: Option<Gift>,
     /// How far it has come, which says on which list of the service the asker is.
     pub stage: Stage,
 }
@@ -207,6 +208,9 @@ pub fn send(
     let service = asked.remote.service.clone();
     let remote = asked.remote.state.get_mut(kernel);
     remote.uses += 1;
+    if let Some(gift) = &asked.gift {
+        gift.hold(kernel);
+    }
     if let Some(slot) = asked.message.token.window_slot()
         && let Some(window) = &mut service.state.get_mut(kernel).window
     {
@@ -218,7 +222,7 @@ pub fn send(
     {
         asked.stage = Stage::Taken;
         enlist(kernel, &service, asker, Stage::Taken);
-        hand_over(kernel, &server, asker, &asked.message);
+        hand_over(kernel, &server, &asked.message);
         store(kernel, asked);
         return Sent::To(server);
     }
@@ -253,19 +257,23 @@ fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
 
 /// Gives a message to a thread that waited for one, which from here on is on no list. It runs at
 /// the priority of the thread that asked.
-fn hand_over(kernel: &mut Kernel, server: &Thread, asker: u16, message: &Message) {
+fn hand_over(kernel: &mut Kernel, server: &Thread, message: &Message) {
     sched::unblock(kernel, server);
     server.set_message(kernel, message);
-    lend_priority(kernel, server, asker);
+    lend_priority(kernel, server, message.token);
 }
 
-/// Lets a thread run at the priority of the thread that asked, until it answers or waits.
-pub fn lend_priority(kernel: &mut Kernel, server: &Thread, asker: u16) {
-    if asker < requests::FIRST
-        && let Some(client) = kernel.sched.find(asker)
+/// Lets a thread run at the priority of the thread that asked, until it answers or waits. Nobody
+/// asked for a notice.
+pub fn lend_priority(kernel: &mut Kernel, server: &Thread, token: Token) {
+    if token != Token::NONE
+        && token.asker() < requests::FIRST
+        && let Some(client) = kernel.sched.find(token.asker())
     {
         let priority = client.state.get(kernel).priority;
-        server.state.get_mut(kernel).priority = priority;
+        if server.state.get(kernel).priority != priority {
+            sched::use_priority(kernel, server, priority);
+        }
     }
 }
 
@@ -308,10 +316,10 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
             asked.stage = Stage::Taken;
             (asked.message, asked.gift.take())
         })?;
-        let Some((object, rights)) = gift else {
+        let Some(gift) = gift else {
             return Some(message);
         };
-        match give(kernel, service, message.object, object, rights) {
+        match gift.give(kernel, service, message.object) {
             Ok(handle) => {
                 let [_, b, c] = message.arguments;
                 let arguments = [handle.raw().into(), b, c];
@@ -328,29 +336,6 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
     }
 }
 
-/// Puts what a client shared into the server's table, and remembers an event.
-fn give(
-    kernel: &mut Kernel,
-    service: &Service,
-    number: u64,
-    object: Object,
-    rights: Rights,
-) -> Result<spillway_abi::Handle, Error> {
-    let event = match &object {
-        Object::Event(event) => Some(event.clone()),
-        _ => None,
-    };
-    let handle = insert(kernel, &service.owner, object, rights)?;
-    if let Some(event) = event {
-        let events = &mut service.state.get_mut(kernel).events;
-        let of_object = events.iter().filter(|(other, _)| *other == number).count();
-        if of_object < crate::object::service::MAX_EVENTS && events.try_reserve(1).is_ok() {
-            events.push((number, event));
-        }
-    }
-    Ok(handle)
-}
-
 /// Whether there is a message that nobody has taken.
 #[inline]
 fn has_news(state: &ServiceState) -> bool {
@@ -359,9 +344,17 @@ fn has_news(state: &ServiceState) -> bool {
 
 /// Hands out messages as long as there are any and somebody who takes them.
 pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
-    if !has_news(service.state.get(kernel)) {
+    let state = service.state.get_mut(kernel);
+    // What is refused while messages are handed out can come back here. Whoever hands them out
+    // already finds that, too; two at once would each count on the room of the other.
+    if !has_news(state) || core::mem::replace(&mut state.pumps, true) {
         return;
     }
+    hand_out(kernel, service);
+    service.state.get_mut(kernel).pumps = false;
+}
+
+fn hand_out(kernel: &mut Kernel, service: &Arc<Service>) {
     if let Some((queue, number)) = service.state.get(kernel).queue.clone() {
         while queue.has_room(kernel) {
             let Some(message) = take(kernel, service) else {
@@ -376,7 +369,7 @@ pub fn pump(kernel: &mut Kernel, service: &Arc<Service>) {
             return;
         };
         if let Some(server) = pick_server(kernel, service) {
-            hand_over(kernel, &server, message.token.asker(), &message);
+            hand_over(kernel, &server, &message);
             sched::make_ready(kernel, &server);
         }
     }
@@ -405,7 +398,23 @@ pub fn withdraw(kernel: &mut Kernel, asker: u16, asked: Asked) {
     {
         release_slot(kernel, &service, slot);
     }
-    release(kernel, &asked.remote);
+    let_go(kernel, asked);
+}
+
+/// A request is over.
+fn let_go(kernel: &mut Kernel, asked: Asked) {
+    over(kernel, &asked.remote, asked.gift);
+}
+
+/// The same for what it held.
+fn over(kernel: &mut Kernel, remote: &Arc<Remote>, gift: Option<Gift>) {
+    if let Some(gift) = gift {
+        gift.release(kernel);
+    }
+    release(kernel, remote);
+    if remote.service.state.get(kernel).ended {
+        end::retire(kernel, &remote.service);
+    }
 }
 
 /// A handle to a served object, or a request on it, is no more. The last one tells the server.

@@ -9,7 +9,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::handles::restrict;
 
-use super::{Asked, Stage};
+use super::{Asked, Gift, Stage};
 use crate::{
     kernel::Kernel,
     object::{Process, Remote},
@@ -26,13 +26,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// Whether the data fits the window. A server that has not begun may still make one: its clients
-    /// wait for that. [`Error::TooLong`].
+    /// wait for that. [`Error::TooLong`], [`Error::ServerGone`].
     pub fn check_window(&self, kernel: &Kernel) -> Result<(), Error> {
         let bytes = self.window_bytes();
         if bytes == 0 {
             return Ok(());
         }
-        let state = self.asked.remote.service.state.get(kernel);
+        let service = &self.asked.remote.service;
+        service.check(kernel)?;
+        let state = service.state.get(kernel);
         let fits = match &state.window {
             Some(window) => bytes <= window.slot_bytes,
             None => !state.begun && bytes <= MAX_WINDOW_SLOT,
@@ -55,7 +57,7 @@ impl Prepared {
 #[inline]
 pub fn prepare(
     kernel: &Kernel,
-    client: &Process,
+    client: &Arc<Process>,
     remote: Arc<Remote>,
     rights: Rights,
     operation: Operation,
@@ -107,7 +109,7 @@ pub fn prepare(
                 return Err(Error::MissingRight);
             }
             check_reachable(kernel, &remote.service.owner, object)?;
-            gift = Some((object.clone(), wanted));
+            gift = Some(Gift::new(object.clone(), wanted, client.clone()));
             [0, b, c]
         }
         _ => [a, b, c],

@@ -3,12 +3,13 @@
 use alloc::sync::Arc;
 use spillway_abi::{
     Error, Rights,
+    call::Operation,
     service::{Reply, Token},
 };
 use spillway_kernel_core::handles::restrict;
 
 use super::{
-    Asked, CopyOut, Stage, delist, release,
+    Asked, CopyOut, Stage, delist, let_go, over, release,
     requests::{self, Entry, Request},
     window::{forget_token, release_slot},
     with_asked,
@@ -48,11 +49,22 @@ pub fn reply(
                 return Err(Error::MissingRight);
             }
             let object = object.clone();
+            check_yields(kernel, token)?;
             pass(kernel, token.asker(), object, rights)
         }
         Reply::Object(number, rights) => {
+            check_yields(kernel, token)?;
             let remote = service.mint(kernel, number)?;
-            pass(kernel, token.asker(), Object::Remote(remote), rights)
+            remote.state.get_mut(kernel).uses += 1;
+            let passed = pass(
+                kernel,
+                token.asker(),
+                Object::Remote(remote.clone()),
+                rights,
+            );
+            // The server has made it: it hears that the object is closed if it was not passed.
+            release(kernel, &remote);
+            passed
         }
     };
     answer_taken(kernel, service, token, answer)
@@ -66,6 +78,18 @@ fn is_taken(kernel: &mut Kernel, service: &Arc<Service>, token: Token) -> bool {
             && Arc::ptr_eq(&asked.remote.service, service)
     });
     token != Token::NONE && same == Some(true)
+}
+
+/// [`Error::BadArgument`] unless the value of the request's operation is a handle: the client of any
+/// other would not know that it has one.
+fn check_yields(kernel: &mut Kernel, token: Token) -> Result<(), Error> {
+    let operation = with_asked(kernel, token.asker(), |asked| {
+        asked.message.what.operation()
+    });
+    match operation.and_then(Operation::from_raw) {
+        Some(Operation::Open | Operation::Create | Operation::Share) => Ok(()),
+        _ => Err(Error::BadArgument),
+    }
 }
 
 /// Nobody waits for the answer any more, but the slot of the window is free now.
@@ -124,15 +148,16 @@ fn answer_taken(
         let asked = super::take_asked(kernel, &thread).ok_or(Error::NotFound)?;
         delist(kernel, service, asker, asked.stage);
         answer_thread(kernel, service, &thread, &asked, answer);
-        release(kernel, &asked.remote);
+        let_go(kernel, asked);
         return Ok(Some(thread));
     }
     let request = kernel.requests.find(asker).ok_or(Error::NotFound)?;
-    if let Request::Asked(entry, asked) = core::mem::take(request) {
+    if let Request::Asked(entry, mut asked) = core::mem::take(request) {
         delist(kernel, service, asker, asked.stage);
         let remote = asked.remote.clone();
+        let gift = asked.gift.take();
         answer_request(kernel, service, asker, entry, asked, answer);
-        release(kernel, &remote);
+        over(kernel, &remote, gift);
     }
     Ok(None)
 }

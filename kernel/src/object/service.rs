@@ -9,7 +9,7 @@ use spillway_abi::{
 use spillway_kernel_core::{queue::List, slots::Slots};
 
 use super::{Event, IoQueue, Memory, Process};
-use crate::{kernel::Kernel, sync::Locked};
+use crate::{kernel::Kernel, memory::frames, sync::Locked};
 
 /// What a service costs of the kernel's own memory, in bytes; charged to the server.
 pub const SERVICE_COST: u64 = 512;
@@ -52,6 +52,8 @@ pub struct ServiceState {
     pub cancelled: List,
     /// Objects that nobody can reach any more, of which the server is to be told: the last first.
     pub closed: Option<Arc<Remote>>,
+    /// Messages are being handed out.
+    pub pumps: bool,
     /// A thread that waits for a request.
     pub server: Option<u16>,
     /// More of them.
@@ -121,6 +123,12 @@ impl Service {
         Ok(service)
     }
 
+    /// Nobody ever had a handle to it.
+    pub fn withdraw(self: &Arc<Self>, kernel: &mut Kernel) {
+        let services = &mut self.owner.state.get_mut(kernel).services;
+        services.retain(|other| !Arc::ptr_eq(other, self));
+    }
+
     /// [`Error::ServerGone`] if it has ended.
     pub fn check(&self, kernel: &Kernel) -> Result<(), Error> {
         if self.state.get(kernel).ended {
@@ -130,9 +138,13 @@ impl Service {
         }
     }
 
-    /// A new object of the server. [`Error::ServerGone`], [`Error::LimitReached`].
+    /// A new object of the server. [`Error::ServerGone`], [`Error::LimitReached`],
+    /// [`Error::OutOfMemory`].
     pub fn mint(self: &Arc<Self>, kernel: &Kernel, number: u64) -> Result<Arc<Remote>, Error> {
         self.check(kernel)?;
+        if !frames::has_reserve() {
+            return Err(Error::OutOfMemory);
+        }
         self.owner.account.charge(REMOTE_COST)?;
         Ok(Arc::new(Remote {
             service: self.clone(),

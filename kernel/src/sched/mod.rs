@@ -233,7 +233,7 @@ pub fn set_stop(kernel: &mut Kernel, thread: &Arc<Thread>, stop: bool) {
 }
 
 /// Changes the priority at which a thread runs, wherever it is.
-fn use_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
+pub fn use_priority(kernel: &mut Kernel, thread: &Thread, priority: u8) {
     let state = thread.state.get_mut(kernel);
     let (home, before) = (
         state.home,

@@ -42,10 +42,8 @@ pub fn wait_listed(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u
     state.home = home;
     state.phase = Phase::Waiting(wait);
     if deadline != NO_DEADLINE {
-        let ticks = clock::tsc_at(deadline);
-        kernel.sched.cores[home]
-            .deadlines
-            .insert(thread.slot, ticks);
+        // Whoever runs next need not set the clock.
+        set_deadline_ns(kernel, home, thread.slot, deadline);
     }
 }
 

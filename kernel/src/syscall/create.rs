@@ -7,7 +7,10 @@ use spillway_abi::{
     object::{CreateKind, ProcessArguments, ThreadArguments, is_process_name, memory_address_bits},
 };
 
-use super::{Action, handles::insert};
+use super::{
+    Action,
+    handles::{insert, insert_new},
+};
 use crate::{
     arch::user_copy,
     kernel::{Guard, Kernel},
@@ -48,7 +51,7 @@ pub fn create(
         Some(CreateKind::Thread) => create_thread(guard, holder, process, b),
         Some(CreateKind::Process) => create_process(guard, holder, process, b),
         Some(kind) => create_small(guard, process, kind, b, c)
-            .and_then(|(object, rights)| insert(guard, holder, object, rights))
+            .and_then(|(object, rights)| insert_new(guard, holder, object, rights))
             .map(|handle| handle.raw().into()),
     };
     Action::Done(created)

@@ -6,6 +6,7 @@ use spillway_kernel_core::handles::restrict;
 
 use super::{Action, Arguments, Outcome, SystemCall, handle};
 use crate::{
+    ipc,
     kernel::{self, Guard, Kernel},
     memory::frames,
     object::{Object, Process, Thread},
@@ -39,11 +40,12 @@ pub fn close(guard: &mut Guard, thread: &Arc<Thread>, handle: Handle) -> Action 
             Action::Done(Ok(0))
         }
         Ok((object, _)) => {
-            let ended = work::close(guard, process, object);
-            match (ended, work::take_orphan(guard)) {
-                (Some(end), _) => Action::Work(Work::EndService(end)),
-                (None, None) => Action::Done(Ok(0)),
-                (None, Some(orphan)) => Action::Work(Work::Teardown(Teardown::of_another(orphan))),
+            if let Some(end) = work::close(guard, process, object) {
+                return Action::Work(Work::EndService(end));
+            }
+            match work::take_orphan(guard) {
+                None => Action::Done(Ok(0)),
+                Some(orphan) => Action::Work(Work::Teardown(Teardown::of_another(orphan))),
             }
         }
     }
@@ -117,30 +119,51 @@ pub fn insert(
     object: Object,
     rights: Rights,
 ) -> Result<Handle, Error> {
-    let outside = match &object {
-        Object::Process(process) if !Arc::ptr_eq(process, holder) => Some(process.clone()),
-        _ => None,
-    };
     let memory = object.memory().ok().cloned();
     if let Some(memory) = &memory {
         memory.hold(kernel, &holder.account)?;
     }
     let counted = object.clone();
     let inserted = holder.state.get_mut(kernel).handles.insert(object, rights);
-    match (&inserted, outside, memory) {
-        (Ok(_), Some(process), _) => process.state.get_mut(kernel).outside_handles += 1,
-        (Err(_), _, Some(memory)) => memory.let_go(kernel, &holder.account),
-        _ => {}
-    }
-    if inserted.is_ok() {
-        count_handle(kernel, holder, &counted);
+    match (&inserted, memory) {
+        (Ok(_), _) => count_handle(kernel, holder, &counted),
+        (Err(_), Some(memory)) => memory.let_go(kernel, &holder.account),
+        (Err(_), None) => {}
     }
     inserted
+}
+
+/// Puts a new object into a process's table; nothing is left of it if that has no room.
+pub fn insert_new(
+    kernel: &mut Kernel,
+    holder: &Arc<Process>,
+    object: Object,
+    rights: Rights,
+) -> Result<Handle, Error> {
+    insert(kernel, holder, object.clone(), rights).inspect_err(|_| match &object {
+        Object::IoQueue(queue) => ipc::end::end_queue(kernel, queue),
+        Object::Timer(timer) => timer.end(kernel),
+        Object::Service(service) => service.withdraw(kernel),
+        _ => {}
+    })
+}
+
+/// Holds an object as a handle in a process's table does. [`work::close`] lets go again.
+/// [`Error::OutOfMemory`].
+pub fn hold(kernel: &mut Kernel, holder: &Arc<Process>, object: &Object) -> Result<(), Error> {
+    if let Object::Memory(memory) = object {
+        memory.hold(kernel, &holder.account)?;
+    }
+    count_handle(kernel, holder, object);
+    Ok(())
 }
 
 /// One more handle to an object that knows how many there are.
 fn count_handle(kernel: &mut Kernel, holder: &Arc<Process>, object: &Object) {
     match object {
+        Object::Process(process) if !Arc::ptr_eq(process, holder) => {
+            process.state.get_mut(kernel).outside_handles += 1;
+        }
         Object::Remote(remote) => remote.state.get_mut(kernel).uses += 1,
         Object::IoQueue(queue) => queue.state.get_mut(kernel).handles += 1,
         Object::Timer(timer) => timer.state.get_mut(kernel).handles += 1,

@@ -128,7 +128,7 @@ impl Request<'_> {
             Object::Processes(root) => {
                 self.need(Rights::READ)?;
                 let [name, length, _] = arguments;
-                processes::open(guard, self.thread, root, name, length)
+                processes::open(guard, self.thread, (root, self.rights), name, length)
             }
             _ => Err(Error::BadOperation),
         }

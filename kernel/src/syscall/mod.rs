@@ -19,7 +19,7 @@ mod serve;
 mod service;
 mod wait;
 
-pub use handles::{check_reachable, close, insert};
+pub use handles::{check_reachable, close, hold, insert};
 pub use io::{MAX_TRANSFER, perform};
 pub use service::check_server;
 pub use wait::{already, wait_on};

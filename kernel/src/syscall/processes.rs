@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use spillway_abi::{
-    Error,
+    Error, Rights,
     object::{PROCESS_ENTRY_SIZE, PROCESS_NAME_LENGTH, ProcessEntry},
 };
 
@@ -72,11 +72,12 @@ fn is_below(kernel: &Kernel, root: &Arc<Process>, process: &Arc<Process>) -> boo
     false
 }
 
-/// Opens the descendant of a name, the one that has been running longest if there are several.
+/// Opens the descendant of a name, the one that has been running longest if there are several. Who
+/// cannot manage the table cannot manage what is in it.
 pub fn open(
     kernel: &mut Kernel,
     caller: &Arc<Thread>,
-    root: &Arc<Process>,
+    (root, have): (&Arc<Process>, Rights),
     address: u64,
     length: u64,
 ) -> Result<u64, Error> {
@@ -91,11 +92,8 @@ pub fn open(
         .min_by_key(|(_, process)| process.id)
         .map(|(_, process)| process.clone());
     let process = found.ok_or(Error::NotFound)?;
-    let handle = insert(
-        kernel,
-        &caller.process,
-        Object::Process(process),
-        OBJECT_RIGHTS,
-    )?;
+    let mut rights = OBJECT_RIGHTS;
+    rights.set(Rights::MANAGE, have.contains(Rights::MANAGE));
+    let handle = insert(kernel, &caller.process, Object::Process(process), rights)?;
     Ok(handle.raw().into())
 }

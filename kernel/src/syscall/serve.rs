@@ -88,7 +88,7 @@ fn next(
         client.inspect(|client| sched::make_ready(&mut guard, client));
         entry::leave_by_call();
         thread.set_message(&mut guard, &message);
-        ipc::lend_priority(&mut guard, thread, message.token.asker());
+        ipc::lend_priority(&mut guard, thread, message.token);
         return Outcome::Resume(guard);
     }
     if sched::has_passed(deadline) {

@@ -11,7 +11,6 @@ use super::{Action, handle, insert};
 use crate::{
     ipc::{self, end::EndService},
     kernel::Guard,
-    memory::frames,
     object::{Object, Service, Thread},
     sched::{self, work::Work},
 };
@@ -59,9 +58,6 @@ fn mint(
 ) -> Result<u64, Error> {
     let rights = u32::try_from(rights).ok().and_then(Rights::from_bits);
     let rights = rights.ok_or(Error::BadArgument)?;
-    if !frames::has_reserve() {
-        return Err(Error::OutOfMemory);
-    }
     let remote = service.mint(guard, number)?;
     let handle = insert(guard, &thread.process, Object::Remote(remote), rights)?;
     Ok(handle.raw().into())

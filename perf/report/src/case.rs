@@ -199,7 +199,7 @@ pub fn cases(results: &[Measurement]) -> Vec<Case<'_>> {
 /// Cases under the same conditions: they differ in level and depth only.
 #[derive(Clone, Debug)]
 pub struct Group<'a> {
-    /// What distinguishes it from the other groups, such as "wait poll"; empty if there is no other.
+    /// What distinguishes it from the first group, such as "wait poll"; empty for that one.
     pub title: String,
     /// Sorted by level and depth.
     pub cases: Vec<Case<'a>>,
@@ -216,34 +216,30 @@ pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
         let key = fixed.map(|(name, value)| (*name, *value)).collect();
         sorted.entry(key).or_default().push(case.clone());
     }
-    let mut differ: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let names: BTreeSet<&str> = sorted.keys().flatten().map(|(name, _)| *name).collect();
-    for key in sorted.keys() {
-        let key: BTreeMap<&str, &str> = key.iter().copied().collect();
-        for name in &names {
-            differ
-                .entry(name)
-                .or_default()
-                .insert(key.get(name).copied().unwrap_or_default());
-        }
-    }
+    let mut groups: Vec<_> = sorted.into_iter().collect();
+    // What has most to compare comes first, and is what the others are told apart from.
+    groups.sort_by_key(|(_, cases)| std::cmp::Reverse(cases.len()));
+    let usual: BTreeMap<_, _> = groups
+        .first()
+        .map(|(key, _)| key.iter().copied().collect())
+        .unwrap_or_default();
     let title = |key: &[(&str, &str)]| {
-        let telling = key.iter().filter(|(name, _)| differ[name].len() > 1);
-        let words: Vec<_> = telling
-            .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
-            .collect();
-        words.join(", ")
+        let telling = key
+            .iter()
+            .filter(|(name, value)| usual.get(name) != Some(value));
+        let more = telling.map(|(name, value)| format!("{} {value}", name.replace('_', " ")));
+        let is_lost = |name: &&&str| !key.iter().any(|(other, _)| other == *name);
+        let less = usual.keys().filter(is_lost);
+        let less = less.map(|name| format!("without {}", name.replace('_', " ")));
+        more.chain(less).collect::<Vec<_>>().join(", ")
     };
-    let mut groups: Vec<_> = sorted
-        .into_iter()
-        .map(|(key, cases)| Group {
-            title: title(&key),
-            cases,
-        })
-        .collect();
-    // What has most to compare comes first.
-    groups.sort_by_key(|group| std::cmp::Reverse(group.cases.len()));
+    let groups = groups.iter();
     groups
+        .map(|(key, cases)| Group {
+            title: title(key),
+            cases: cases.clone(),
+        })
+        .collect()
 }
 
 impl<'a> Group<'a> {

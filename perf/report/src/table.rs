@@ -21,7 +21,7 @@ pub fn render(results: &[Measurement]) -> String {
     let mut text = String::new();
     for group in &compared {
         if !group.title.is_empty() {
-            text += &format!("{}\n", group.title);
+            text += &format!("with {}\n", group.title);
         }
         text += &levels(group);
         text.push('\n');

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 mod raw;
+mod serving;
 mod tests;
 mod vectors;
 mod victims;

@@ -16,8 +16,10 @@ pub fn finish(
     workspace: &Workspace,
 ) -> Result<ExitCode> {
     print!("{}", table::render(&document.results));
-    for group in case::groups(&case::cases(&document.results)) {
-        for reason in why::reasons(&group) {
+    // The sentences on the first comparison; the page has them all.
+    let groups = case::groups(&case::cases(&document.results));
+    for group in groups.iter().take(1) {
+        for reason in why::reasons(group) {
             println!(
                 "{} at depth {}: {}\n",
                 reason.series, reason.depth, reason.text

@@ -65,7 +65,7 @@ pub fn render(document: &Document, comparison: Option<&Comparison>) -> String {
                     (head(document, name, plan.as_ref()))
                     @if let Some(comparison) = comparison { (changes(comparison)) }
                     (waterfall::section(&context, &steps))
-                    @for group in &groups { (section(&context, group, groups.len() > 1)) }
+                    @for group in &groups { (section(&context, group)) }
                     (tables::sizes(&context))
                     (tables::all(&context))
                     (environment::how_to_read())
@@ -113,13 +113,12 @@ fn head(document: &Document, name: &str, plan: Option<&Plan>) -> Markup {
     }
 }
 
-fn section(context: &Context, group: &Group, is_one_of_many: bool) -> Markup {
+fn section(context: &Context, group: &Group) -> Markup {
     html! {
         section {
-            @if is_one_of_many {
-                h2 { @if group.title.is_empty() { "All cases" } @else { (group.title) } }
-            } @else {
-                h2 { "What a level costs, and why" }
+            h2 {
+                @if group.title.is_empty() { "What a level costs, and why" }
+                @else { "The same with " (group.title) }
             }
             (cards::cards(group))
             p.caption {

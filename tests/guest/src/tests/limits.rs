@@ -20,6 +20,9 @@ tests![
     threads_have_a_limit,
     processes_have_a_limit,
     children_share_the_limit_of_their_parent,
+    requests_have_a_limit,
+    served_objects_and_their_services_have_a_limit,
+    events_have_a_limit,
     a_child_cannot_be_given_more_than_this_process_has,
 ];
 
@@ -81,6 +84,31 @@ fn children_share_the_limit_of_their_parent() -> Outcome {
         ..LIMITS
     };
     is_told("family-limit", limits, 0)
+}
+
+/// Queues and timers together.
+fn requests_have_a_limit() -> Outcome {
+    is_told("request-limit", LIMITS, LIMITS.requests)
+}
+
+/// What the kernel keeps for them is memory of the server.
+fn served_objects_and_their_services_have_a_limit() -> Outcome {
+    let limits = Limits {
+        memory: 512 << 10,
+        handles: 4096,
+        ..LIMITS
+    };
+    is_told("object-limit", limits, 0)?;
+    is_told("service-limit", limits, 0)
+}
+
+fn events_have_a_limit() -> Outcome {
+    let limits = Limits {
+        memory: 512 << 10,
+        handles: 4096,
+        ..LIMITS
+    };
+    is_told("event-limit", limits, 0)
 }
 
 fn a_child_cannot_be_given_more_than_this_process_has() -> Outcome {

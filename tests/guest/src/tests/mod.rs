@@ -3,6 +3,7 @@
 mod accounts;
 mod calls;
 mod channels;
+mod ends;
 mod faults;
 mod handles;
 mod heap;
@@ -13,16 +14,22 @@ mod limits;
 mod logs;
 mod memory;
 mod pointers;
+mod queues;
 mod regressions;
 mod rights;
 mod schedule;
+mod served;
 mod services;
+mod sharing;
 mod shootdown;
 mod start;
 mod sync;
+mod table;
 mod threads;
 mod times;
 mod vector;
+mod wakeups;
+mod windows;
 
 use crate::harness::Test;
 
@@ -42,6 +49,13 @@ pub const ALL: &[&[Test]] = &[
     channels::TESTS,
     schedule::TESTS,
     services::TESTS,
+    served::TESTS,
+    sharing::TESTS,
+    windows::TESTS,
+    queues::TESTS,
+    wakeups::TESTS,
+    ends::TESTS,
+    table::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,

@@ -11,7 +11,9 @@ use driver_sdk::{
     prelude::*,
 };
 
-use crate::child::idle_process;
+use driver_sdk::rt::object::{Event, IoQueue, Service, Timer};
+
+use crate::{child::idle_process, serving::ALL};
 
 /// Bytes that are taken at a time.
 const PART: u64 = 256 << 10;
@@ -257,4 +259,83 @@ pub fn family() -> i32 {
     let room_again = Memory::charged_to(one, PART).is_ok();
     println!("family: {refused}; {used} of {limit}, then {room_again}");
     i32::from(!(refused == Error::LimitReached && fair && room_again))
+}
+
+/// Queues and timers until the limit of requests, which counts exactly; one given back makes room
+/// for one.
+pub fn requests() -> i32 {
+    let limit: u32 = arguments()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    let queue = IoQueue::new(limit / 2, 0);
+    let mut timers = Vec::with_capacity(limit as usize);
+    let refused = loop {
+        match Timer::new() {
+            Ok(timer) => timers.push(timer),
+            Err(error) => break error,
+        }
+    };
+    let count = timers.len();
+    let too_much = IoQueue::new(1, 0).map(drop);
+    timers.pop();
+    let room_again = IoQueue::new(1, 0).is_ok();
+    let half = queue.is_ok() && IoQueue::new(limit / 2, 0).is_err();
+    drop(queue);
+    let whole = IoQueue::new(limit / 2, 0).is_ok();
+    println!("requests: {refused}; {count} timers, then {room_again}, {half}, {whole}");
+    let told = refused == Error::LimitReached && too_much == Err(Error::LimitReached);
+    i32::from(!(told && count as u32 == limit / 2 && room_again && half && whole))
+}
+
+/// Small objects until the memory is used up, one given back makes room for one.
+/// `settle` is called when some were given back.
+fn small<T>(make: impl Fn() -> Result<T, Error>, settle: impl Fn()) -> i32 {
+    let meta = |key| own_process().meta(key).unwrap_or(0);
+    let mut objects = Vec::with_capacity(4096);
+    // Most of the memory, so that it ends before the handles do.
+    let left = meta(ProcessMeta::MemoryLimit) - meta(ProcessMeta::MemoryUsed);
+    let filler = Memory::new(left.saturating_sub(32 << 10));
+    let before = meta(ProcessMeta::MemoryUsed);
+    let refused = loop {
+        match make() {
+            Ok(object) => objects.push(object),
+            Err(error) => break error,
+        }
+    };
+    let used = meta(ProcessMeta::MemoryUsed);
+    let fair =
+        used <= meta(ProcessMeta::MemoryLimit) && used + 4096 > meta(ProcessMeta::MemoryLimit);
+    objects.pop();
+    settle();
+    let room_again = make().is_ok();
+    let count = objects.len() + 1;
+    drop(objects);
+    settle();
+    let after = meta(ProcessMeta::MemoryUsed);
+    println!("objects: {refused} after {count}; {before} before, {used} then, {after} after");
+    let told = refused == Error::LimitReached;
+    i32::from(!(told && fair && room_again && after == before && filler.is_ok()))
+}
+
+/// Events until the limit.
+pub fn events() -> i32 {
+    small(Event::new, || ())
+}
+
+/// Services until the limit.
+pub fn services() -> i32 {
+    small(Service::new, || ())
+}
+
+/// Served objects until the limit.
+pub fn objects() -> i32 {
+    match Service::new() {
+        // One whose last handle is closed is there until its server has taken the notice.
+        Ok(service) => small(
+            || service.mint(1, ALL),
+            || while service.serve(None, Deadline::NOW).is_ok() {},
+        ),
+        Err(_) => 2,
+    }
 }

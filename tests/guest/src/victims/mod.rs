@@ -3,6 +3,7 @@
 pub mod fault;
 mod hostile;
 mod limit;
+mod peer;
 pub mod run;
 
 use driver_sdk::prelude::*;
@@ -32,9 +33,17 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "handle-limit" => limit::handles(),
         "thread-limit" => limit::threads(),
         "process-limit" => limit::processes(),
+        "request-limit" => limit::requests(),
+        "event-limit" => limit::events(),
+        "service-limit" => limit::services(),
+        "object-limit" => limit::objects(),
         "family-limit" => limit::family(),
         "memory-of-the-dead" => limit::memory_of_the_dead(),
         "memory-of-others" => limit::memory_of_others(),
+        "peer-server" => peer::serve(argument),
+        "peer-client" => peer::ask(),
+        "peer-sharer" => peer::share(),
+        "peer-intruder" => peer::intrude(argument.parse().unwrap_or(0)),
         "map-elsewhere" => run::map_elsewhere(),
         kind => match fault::provoke(kind) {
             true => 0,
