@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Result;
-use spillway_plan::{Backend, Boot, Device, Method, Plan};
+use spillway_plan::{Backend, Boot, Method, Plan};
 use spillway_report::collect::Collector;
 
 use super::{
@@ -109,7 +109,7 @@ impl Boots {
             let image = planned.image()?;
             let mut machine = planned.machine.clone();
             if let Some(image) = &image {
-                machine.disk = Some(disk(&planned.boot, Disk::file(image.path())));
+                machine.disk = Some(Disk::file(image.path()));
             }
             gather::boot(&machine, &planned.boot, self.limit, &course, collector)?;
             if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
@@ -136,6 +136,7 @@ impl Boots {
                 .words
                 .iter()
                 .skip(1)
+                .take(4)
                 .map(|(_, word)| *word)
                 .collect::<Vec<_>>()
                 .join(" "),
@@ -183,18 +184,11 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(disk(boot, Disk::null(NULL_DISK)));
+        machine.disk = Some(Disk::null(NULL_DISK));
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
-    }
-}
-
-fn disk(boot: &Boot, disk: Disk) -> Disk {
-    match boot.device {
-        Some(Device::VirtioBlk) => disk.on_virtio(),
-        _ => disk,
     }
 }
 
