@@ -33,6 +33,9 @@ use crate::{
 /// Regions that are tried for one that no batch came back in pieces in.
 const ATTEMPTS: u32 = 12;
 
+/// Warm-ups, until the device has enough time: then there is seldom a look in vain.
+const WARM_UPS: u32 = 8;
+
 /// The counters that are reported, and as what.
 const COUNTERS: [(Counter, Quantity); 5] = [
     (Counter::SystemCalls, Quantity::SystemCalls),
@@ -70,7 +73,14 @@ fn regions<D: BlockDevice, S: Script, W: Watch>(
         Wait::Interrupt | Wait::Adaptive => books.idle_turn()?,
     };
     crew.calibrate(false);
-    crew.run(case.warm_up.into(), Pace::Batches);
+    for _ in 0..WARM_UPS {
+        crew.run(case.warm_up.into(), Pace::Batches);
+        let vain = crew.take_vain();
+        if vain.looks <= u64::from(case.warm_up) {
+            break;
+        }
+        crew.calibrate(true);
+    }
     for _ in 0..case.samples {
         let mut attempt = 0;
         let region = loop {

@@ -24,6 +24,8 @@ use crate::{
 
 /// How long an adaptive wait looks before it sleeps, in nanoseconds.
 const LOOK: u64 = 20_000;
+/// Looks in vain whose cost is measured together.
+const LOOKS: u64 = 4096;
 /// Turns of an idle loop between sending and reaping, at first and at most.
 const FIRST_REST: u64 = 2_000;
 const LAST_REST: u64 = 500_000;
@@ -42,7 +44,7 @@ pub struct Load<Q, S, W> {
     /// What was done in vain.
     pub vain: Vain,
     rest: Rest,
-    /// Ticks of a look in vain.
+    /// Ticks of [`LOOKS`] looks in vain.
     look_cost: u64,
     error: Option<Error>,
     waits: WaitMode,
@@ -173,13 +175,12 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             count -= reaped;
         }
         self.vain.looks += vain;
-        self.vain.ticks += vain * self.look_cost;
+        self.vain.ticks += vain * self.look_cost / LOOKS;
         self.vain.torn += u64::from(pieces > 1);
     }
 
     /// Finds out what looks in vain and rests cost, for closed batches. With `longer` rests.
     pub fn calibrate(&mut self, longer: bool) {
-        const LOOKS: u64 = 1000;
         if !self.looks {
             return;
         }
@@ -189,7 +190,7 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
         let overhead = overhead();
         let start = begin();
         self.drain(1, LOOKS);
-        self.look_cost = (end() - start - overhead) / LOOKS;
+        self.look_cost = end() - start - overhead;
         let start = begin();
         idle(self.rest.turns);
         self.rest.cost = end() - start - overhead;
