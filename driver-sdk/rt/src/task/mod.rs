@@ -26,7 +26,7 @@ mod driver;
 mod request;
 
 pub use driver::Driver;
-pub use request::{Request, outcome};
+pub use request::{Request, opened, outcome};
 pub use spillway_task::{Either, Rejected, Sleep, Task, join, join_all, select};
 
 use core::time::Duration;
