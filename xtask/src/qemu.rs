@@ -56,6 +56,14 @@ impl Disk {
         self
     }
 
+    /// What its content is: "file" or "null".
+    pub fn backend(&self) -> &'static str {
+        match self.medium {
+            Medium::File(_) => "file",
+            Medium::Null(_) => "null",
+        }
+    }
+
     fn arguments(&self) -> [String; 4] {
         let drive = match &self.medium {
             // A comma in a value is written twice.
@@ -242,6 +250,8 @@ mod tests {
             virtio.contains("-device virtio-blk-pci,drive=disk0"),
             "{virtio}"
         );
+        assert_eq!(Disk::null(4096).backend(), "null");
+        assert_eq!(Disk::file("a").backend(), "file");
         let large = line(Disk::file("a").with_blocks(4096));
         assert!(large.contains("logical_block_size=4096"), "{large}");
     }

@@ -71,7 +71,7 @@ pub struct Client<P> {
     /// Nobody has a handle to it any more.
     pub closed: bool,
     /// Requests by messages for which there was no room.
-    pub pending: VecDeque<(Call, Token, u64)>,
+    pub pending: VecDeque<(Call, Token)>,
 }
 
 impl<P> Client<P> {
@@ -149,10 +149,7 @@ impl<P> Client<P> {
     #[inline(always)]
     pub fn check(&self, call: &Call, window: Option<IoAddress>) -> Result<Ready, Error> {
         let range = &self.range;
-        let limits = &range.limits;
-        let checked = range
-            .extent
-            .check(limits.block_size, limits.max_transfer, call)?;
+        let checked = range.extent.check(call)?;
         if !(if call.write {
             self.may_write
         } else {
@@ -160,19 +157,16 @@ impl<P> Client<P> {
         }) {
             return Err(Error::MissingRight);
         }
-        let address = match self
-            .pools
-            .get(usize::from(call.registration).wrapping_sub(1))
-        {
+        let (registration, at) = (call.memory.registration(), call.memory.at());
+        let address = match self.pools.get(usize::from(registration).wrapping_sub(1)) {
             Some(Some(pool)) => {
                 let length = u64::from(call.length);
-                let fits = call.at <= pool.bytes && length <= pool.bytes - call.at;
-                if !fits || call.at & (u64::from(limits.segment_alignment) - 1) != 0 {
+                if at > pool.bytes || length > pool.bytes - at {
                     return Err(Error::OutOfRange);
                 }
-                pool.address + call.at
+                pool.address + at
             }
-            _ => match (call.registration, window) {
+            _ => match (registration, window) {
                 (0, Some(window)) => window,
                 (NO_MEMORY, _) if call.length == 0 => IoAddress(0),
                 _ => return Err(Error::NotFound),

@@ -257,10 +257,7 @@ impl<B: Backend> BlkServer<B> {
         let Some(Some(client)) = self.hot.clients.get_mut(index) else {
             return;
         };
-        let place = client
-            .pending
-            .iter()
-            .position(|(_, other, _)| *other == token);
+        let place = client.pending.iter().position(|(_, other)| *other == token);
         if place
             .and_then(|place| client.pending.remove(place))
             .is_some()

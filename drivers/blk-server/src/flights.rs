@@ -11,8 +11,6 @@ pub struct Flight {
     pub link: u32,
     /// The client's number, or the token of the message.
     pub tag: u64,
-    /// The trace.
-    pub trace: u64,
     /// Bytes that it moves.
     pub bytes: u32,
 }

@@ -182,9 +182,7 @@ impl<B: Backend> Hot<B> {
             let must_wait = client.in_flight >= self.share || flights.room() == 0;
             if must_wait || !client.pending.is_empty() {
                 if client.pending.len() < MAX_PENDING {
-                    client
-                        .pending
-                        .push_back((call, message.token, message.trace));
+                    client.pending.push_back((call, message.token));
                     self.pending += 1;
                 } else {
                     out.reply(message.token, refused(Error::LimitReached));
@@ -202,7 +200,6 @@ impl<B: Backend> Hot<B> {
                     client: index as u32,
                     link: BY_MESSAGE,
                     tag: message.token.0,
-                    trace: message.trace,
                     bytes: call.length,
                 },
             );
@@ -234,7 +231,7 @@ impl<B: Backend> Hot<B> {
         if client.in_flight >= self.share || self.flights.room() == 0 {
             return false;
         }
-        let Some((call, token, trace)) = client.pending.pop_front() else {
+        let Some((call, token)) = client.pending.pop_front() else {
             return false;
         };
         self.pending -= 1;
@@ -250,7 +247,6 @@ impl<B: Backend> Hot<B> {
                 client: index as u32,
                 link: BY_MESSAGE,
                 tag: token.0,
-                trace,
                 bytes: call.length,
             },
         );
@@ -312,7 +308,7 @@ impl<B: Backend> Hot<B> {
         let mut count = 0;
         for words in ready.take(room) {
             count += 1;
-            let (call, tag, trace) = Call::from_words(words);
+            let (call, tag) = Call::from_words(words);
             let started = start(
                 client,
                 flights,
@@ -324,7 +320,6 @@ impl<B: Backend> Hot<B> {
                     client: link.client,
                     link: index as u32,
                     tag,
-                    trace,
                     bytes: call.length,
                 },
             );
@@ -332,7 +327,7 @@ impl<B: Backend> Hot<B> {
                 Ok(()) => link.in_flight += 1,
                 Err(answer) => {
                     (link.dirty, self.dirty) = (true, true);
-                    let done = Done { tag, answer, trace };
+                    let done = Done { tag, answer };
                     if link.rings.dones.push(done.to_words()).is_err() {
                         (link.closing, self.attention) = (true, true);
                         break;
@@ -446,7 +441,6 @@ impl<P> Finisher<'_, P> {
                 let done = Done {
                     tag: flight.tag,
                     answer,
-                    trace: flight.trace,
                 };
                 // A client that takes no completions asked for more than its ring has.
                 if link.closing || link.rings.dones.push(done.to_words()).is_err() {

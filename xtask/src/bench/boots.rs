@@ -4,15 +4,16 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Result;
 use spillway_plan::{Backend, Boot, Device, Method, Plan};
-use spillway_report::collect::Collector;
+use spillway_report::{collect::Collector, schema};
 
 use super::{
     gather,
     image_check::{self, Image},
+    linux::Column,
 };
 use crate::{
     accel::Accelerator,
-    cli::BenchOptions,
+    cli::{BenchOptions, Rival},
     image::{BootFiles, Builds},
     qemu::{Disk, Machine},
     session::Session,
@@ -32,6 +33,8 @@ pub struct Boots {
     boots: Vec<Planned>,
     repetitions: u32,
     limit: Duration,
+    /// What is measured beside it.
+    linux: Option<Column>,
 }
 
 /// One of them.
@@ -69,6 +72,9 @@ impl Boots {
             boots: boots.collect::<Result<_>>()?,
             repetitions: plan.repetitions,
             limit: Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT)),
+            linux: options
+                .vs
+                .map(|Rival::Linux| Column::new(workspace, options.machine.timeout)),
         })
     }
 
@@ -89,6 +95,9 @@ impl Boots {
                 planned.session.describe_builds();
             }
             println!("{}", planned.machine.shell_line());
+            if let Some(linux) = &self.linux {
+                linux.describe(&planned.machine, planned.boot.method);
+            }
         }
     }
 
@@ -96,6 +105,11 @@ impl Boots {
     /// one after the other, so that what disturbs the host disturbs them all.
     pub fn run(&mut self, collector: &mut Collector) -> Result<()> {
         self.prepare()?;
+        let mut linux = self.linux.take();
+        if let (Some(linux), Some(first)) = (&mut linux, self.boots.first()) {
+            linux.prepare(&first.machine)?;
+        }
+        let mut rivals = Vec::new();
         let timed = |planned: &&Planned| planned.boot.method == Method::Timed;
         let counted = self.boots.iter().filter(|planned| !timed(planned));
         let rounds = (1..=self.repetitions).flat_map(|round| {
@@ -114,6 +128,17 @@ impl Boots {
             gather::boot(&machine, &planned.boot, self.limit, &course, collector)?;
             if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
                 image_check::check(image, cases)?;
+            }
+            // In turns, so that a change of the host's speed meets both; once for each method and
+            // round, however many boots of ours that has.
+            let turn = (planned.boot.method, round);
+            if let Some(linux) = &mut linux
+                && !rivals.contains(&turn)
+            {
+                rivals.push(turn);
+                for one in linux.measure(&machine, planned.boot.method)? {
+                    schema::add(&mut collector.results, one)?;
+                }
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ mod boots;
 mod environment;
 mod gather;
 mod image_check;
+pub mod linux;
 mod output;
 mod plans;
 mod repro;
