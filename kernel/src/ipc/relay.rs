@@ -19,12 +19,13 @@ use spillway_abi::{
 use spillway_ring::pass;
 
 use super::{
-    fast::{is_plain, what},
+    direct::plain,
     has_news,
     requests::{FIRST, Requests},
     streams::{self, Passed, Stream},
 };
 use crate::{
+    arch::core,
     kernel::Kernel,
     object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState},
     sched,
@@ -54,8 +55,8 @@ impl Woken {
     /// returned.
     pub fn take_over(&mut self, kernel: &mut Kernel) -> Option<Arc<Thread>> {
         let thread = self.0.as_ref()?;
-        let priority = thread.state.get(kernel).priority;
-        if sched::can_hand_over(kernel, thread, priority) {
+        let is_here = thread.state.get(kernel).home == core().index.get();
+        if is_here && sched::can_switch_to(kernel, thread) {
             return self.0.take();
         }
         self.make_ready(kernel);
@@ -95,7 +96,7 @@ pub fn run(
 }
 
 fn can_pass(first: u64, d: u64, rights: Rights) -> bool {
-    is_plain(first >> 32, rights, d)
+    plain(first >> 32, rights, d).is_some()
 }
 
 /// Passes on requests on an object. `None` if it is not to be had this way.
@@ -176,15 +177,20 @@ impl Kind {
     /// The kind of an entry. `None` if it is on another object, or not for this way.
     #[inline]
     fn of(first: u64, target: &Target) -> Option<Self> {
-        let (operation, rights) = (first >> 32, target.rights);
+        if first as u32 != target.handle {
+            return None;
+        }
+        let operation = first >> 32;
         let is_registered =
             operation == Operation::Read as u64 || operation == Operation::Write as u64;
-        let kind = Self {
+        // The registration is another one for each entry.
+        let registration = u64::from(is_registered);
+        let what = plain(operation, target.rights, registration)?;
+        Some(Self {
             first,
-            what: what(operation, rights, 0).0,
+            what: what.0 & !(0xffff << 16),
             is_registered,
-        };
-        (first as u32 == target.handle && is_plain(operation, rights, 1)).then_some(kind)
+        })
     }
 }
 

@@ -6,10 +6,10 @@
 //! happens to one than its answer makes a request like all others of it first ([`write_out`]).
 
 use alloc::sync::Arc;
-use spillway_abi::service::{Message, Token, What};
+use spillway_abi::service::{Token, What};
 
 use super::{
-    Asked, Stage, release,
+    Direct, release,
     requests::{Entry, FIRST, Request},
 };
 use crate::{
@@ -98,18 +98,12 @@ fn write_out_of(kernel: &mut Kernel, slot: u16, number: u16, passed: Passed) {
         trace: passed.trace,
         home: 0,
     };
-    let asked = Asked {
-        message: Message {
-            token: passed.token,
-            object: stream.remote.number,
-            what: passed.what,
-            arguments: [0; 3],
-            trace: passed.trace,
-        },
+    let direct = Direct {
         remote: stream.remote,
-        destination: None,
-        gift: None,
-        stage: Stage::Taken,
+        token: passed.token,
+        what: passed.what,
     };
+    let mut asked = direct.in_full();
+    asked.message.trace = passed.trace;
     *kernel.requests.get(slot) = Request::Asked(entry, asked);
 }

@@ -20,12 +20,15 @@ mod relay;
 mod rights;
 mod schedule;
 mod served;
+mod servers;
 mod services;
 mod sharing;
 mod shootdown;
 mod start;
+mod stops;
 mod sync;
 mod table;
+mod tasks;
 mod threads;
 mod times;
 mod vector;
@@ -58,6 +61,9 @@ pub const ALL: &[&[Test]] = &[
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
+    stops::TESTS,
+    servers::TESTS,
+    tasks::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,
