@@ -352,7 +352,7 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
 
 /// Whether there is a message that nobody has taken.
 #[inline]
-fn has_news(state: &ServiceState) -> bool {
+pub fn has_news(state: &ServiceState) -> bool {
     !state.waiting.is_empty() || !state.cancelled.is_empty() || state.closed.is_some()
 }
 

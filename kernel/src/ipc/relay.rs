@@ -251,6 +251,7 @@ fn requests_to(
         true
     });
     client.under_way_count += passed;
+    client.submitted.release();
     passed
 }
 
@@ -296,33 +297,39 @@ fn answers_to(
 ) -> u32 {
     use {completion_word as to, submission_word as from};
     let (completions, free) = (&mut client.completed, &mut client.free);
-    let answered = pass(&mut server.submitted, completions, most, |entry, completion| {
-        if entry.load(from::OBJECT) != first || entry.load(from::DEADLINE) != 0 {
-            return false;
-        }
-        let token = Token(entry.load(from::A));
-        let number = token.asker().wrapping_sub(FIRST);
-        let Some(place) = requests.places.get(number) else {
-            return false;
-        };
-        let Passed {
-            user_data, trace, ..
-        } = place.payload;
-        if !place.is_of(stream) || place.payload.token != token {
-            return false;
-        }
-        let status = entry.load(from::B);
-        if status != 0 && Error::from_raw(status).is_none() {
-            return false;
-        }
-        place.clear();
-        place.give(free, number);
-        completion.store(to::USER_DATA, user_data);
-        completion.store(to::STATUS, status);
-        completion.store(to::VALUE, entry.load(from::C));
-        completion.store(to::TRACE, trace);
-        true
-    });
+    let answered = pass(
+        &mut server.submitted,
+        completions,
+        most,
+        |entry, completion| {
+            if entry.load(from::OBJECT) != first || entry.load(from::DEADLINE) != 0 {
+                return false;
+            }
+            let token = Token(entry.load(from::A));
+            let number = token.asker().wrapping_sub(FIRST);
+            let Some(place) = requests.places.get(number) else {
+                return false;
+            };
+            let Passed {
+                user_data, trace, ..
+            } = place.payload;
+            if !place.is_of(stream) || place.payload.token != token {
+                return false;
+            }
+            let status = entry.load(from::B);
+            if status != 0 && Error::from_raw(status).is_none() {
+                return false;
+            }
+            place.clear();
+            place.give(free, number);
+            completion.store(to::USER_DATA, user_data);
+            completion.store(to::STATUS, status);
+            completion.store(to::VALUE, entry.load(from::C));
+            completion.store(to::TRACE, trace);
+            true
+        },
+    );
     client.under_way_count -= answered;
+    server.submitted.release();
     answered
 }

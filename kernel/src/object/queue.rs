@@ -19,6 +19,7 @@ use spillway_ring::{Consumer, Producer, RingHeader, Word};
 use super::{Memory, Process, Service};
 use crate::{
     ipc::{
+        has_news,
         reply::Answer,
         requests::{self, Entry, FIRST},
     },
@@ -267,6 +268,21 @@ impl IoQueue {
     pub fn has_entries(&self, kernel: &mut Kernel) -> bool {
         let state = self.state.get_mut(kernel);
         state.stalled.is_some() || state.submitted.available().is_ok_and(|count| count > 0)
+    }
+
+    /// Whether there is nothing to do but to wait: no entry, no data to be copied, and no message that
+    /// waits for room.
+    pub fn is_quiet(&self, kernel: &mut Kernel) -> bool {
+        let state = self.state.get_mut(kernel);
+        let is_empty = !state.ended
+            && state.stalled.is_none()
+            && state.answered.is_empty()
+            && state.submitted.available() == Ok(0);
+        let services = &self.state.get(kernel).services;
+        is_empty
+            && !services
+                .iter()
+                .any(|service| has_news(service.state.get(kernel)))
     }
 
     /// Whether a message finds room beside the completions that are still to come.
