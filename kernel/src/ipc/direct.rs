@@ -174,7 +174,9 @@ pub fn answer(mut guard: Guard, server: &Thread, service: u64, token: Token, val
     let state = server.state.get_mut(kernel);
     state.priority = state.own_priority;
     // Somebody has a handle to the object, so this is not the last reference.
-    drop(remote);
+    if let Some(remote) = Arc::into_inner(remote) {
+        end(remote);
+    }
     drop(guard);
     // SAFETY: the client is this core's running thread, its address space is loaded, and it left by
     // a system call: it waited in `do_io`.
@@ -210,4 +212,9 @@ fn can_answer(kernel: &Kernel, core: &Core, server: &Thread, service: u64, token
         && !state.ended
         && !server.state.get(kernel).hasty;
     is_right && only_waits && sched::can_hand_over(kernel, core, client, client.priority)
+}
+
+#[cold]
+fn end(remote: Remote) {
+    drop(remote);
 }

@@ -7,7 +7,6 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, ExitStatus, counters::Counter, limits::TIME_SLICE};
 use spillway_kernel_core::slice::{self, Decision};
 use spin::Once;
-use x86_64::{VirtAddr, registers::model_specific::FsBase};
 
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
 use crate::{
@@ -26,7 +25,7 @@ pub fn schedule(mut guard: Guard) -> ! {
     let core = core();
     core.set_reschedule(false);
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     let me = core.index.get();
     guard.sched.cores[me].running = None;
@@ -99,7 +98,7 @@ pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     thread.state.get_mut(&mut guard).home = core.index.get();
     resume(guard, thread, false)
@@ -146,7 +145,7 @@ pub(super) fn load(core: &Core, process: &Process, fs_base: u64) {
         process.count(Counter::AddressSpaceSwitches, 1);
     }
     // A program can change its `fs` by loading a segment, so what it left does not count.
-    FsBase::write(VirtAddr::new_truncate(fs_base));
+    cpu::set_fs_base(fs_base);
     if cpu::flushes_branches() {
         cpu::flush_branch_predictor();
     }
@@ -264,8 +263,7 @@ fn make_room() -> Option<Guard> {
 
 /// Counts the system calls since the last switch for the process that made them.
 #[inline]
-pub fn account_calls(thread: &Thread) {
-    let core = core();
+pub fn account_calls(core: &Core, thread: &Thread) {
     let now = core.system_calls();
     let since = now - core.system_calls_counted.replace(now);
     thread.process.count(Counter::SystemCalls, since);

@@ -23,42 +23,51 @@ impl SystemCall for SignalAndWait {
         if deadline == NO_DEADLINE {
             guard = pass_turn(guard, thread, signal, wait);
         }
-        let events = handle(signal)
-            .and_then(|signal| event(&guard, thread, signal, Rights::WRITE))
-            .and_then(|signal| {
-                let wait = event(&guard, thread, handle(wait)?, Rights::WAIT)?;
-                Ok((signal, wait))
-            });
-        let (signal, wait) = match events {
-            Ok(events) => events,
-            Err(error) => return Outcome::Done(Err(error)),
-        };
-        let woken = signal.signal_for_switch(&mut guard);
-        let result = match wait.take(&mut guard) {
-            Some(count) => Some(Ok(count)),
-            None if sched::has_passed(deadline) => Some(Err(Error::TimedOut)),
-            None => None,
-        };
-        if let Some(result) = result {
-            woken.inspect(|other| sched::make_ready(&mut guard, other));
-            return Outcome::Done(result);
+        signal_and_wait(guard, thread, [signal, wait, deadline])
+    }
+}
+
+/// The long way.
+#[inline(never)]
+fn signal_and_wait(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    [signal, wait, deadline]: [u64; 3],
+) -> Outcome {
+    let events = handle(signal)
+        .and_then(|signal| event(&guard, thread, signal, Rights::WRITE))
+        .and_then(|signal| {
+            let wait = event(&guard, thread, handle(wait)?, Rights::WAIT)?;
+            Ok((signal, wait))
+        });
+    let (signal, wait) = match events {
+        Ok(events) => events,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let woken = signal.signal_for_switch(&mut guard);
+    let result = match wait.take(&mut guard) {
+        Some(count) => Some(Ok(count)),
+        None if sched::has_passed(deadline) => Some(Err(Error::TimedOut)),
+        None => None,
+    };
+    if let Some(result) = result {
+        woken.inspect(|other| sched::make_ready(&mut guard, other));
+        return Outcome::Done(result);
+    }
+    let waits_for_turn =
+        deadline == NO_DEADLINE && wait.is_unused(&guard) && !thread.state.get(&guard).hasty;
+    let event = wait.clone();
+    sched::wait(&mut guard, thread, Wait::Event(wait), deadline);
+    if waits_for_turn {
+        event.unlist_turn(&mut guard, thread);
+    }
+    match woken {
+        Some(other) if sched::can_switch_to(&guard, &other) => Outcome::SwitchTo(guard, other),
+        Some(other) => {
+            sched::make_ready(&mut guard, &other);
+            Outcome::Switch(guard)
         }
-        let waits_for_turn = deadline == NO_DEADLINE
-            && wait.is_unused(&guard)
-            && !thread.state.get(&guard).hasty;
-        let event = wait.clone();
-        sched::wait(&mut guard, thread, Wait::Event(wait), deadline);
-        if waits_for_turn {
-            event.unlist_turn(&mut guard, thread);
-        }
-        match woken {
-            Some(other) if sched::can_switch_to(&guard, &other) => Outcome::SwitchTo(guard, other),
-            Some(other) => {
-                sched::make_ready(&mut guard, &other);
-                Outcome::Switch(guard)
-            }
-            None => Outcome::Switch(guard),
-        }
+        None => Outcome::Switch(guard),
     }
 }
 
