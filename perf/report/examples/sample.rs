@@ -323,5 +323,6 @@ fn environment(plan: &Plan) -> Environment {
             "--cores=1".into(),
             "--memory=512M".into(),
         ],
+        others: BTreeMap::new(),
     }
 }
