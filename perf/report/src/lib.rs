@@ -13,6 +13,7 @@ pub mod csv;
 pub mod limits;
 pub mod number;
 pub mod page;
+pub mod places;
 pub mod rival;
 pub mod schema;
 pub mod statistics;

@@ -1,6 +1,10 @@
 //! The machines of a plan: made once, booted as often as it takes.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use spillway_plan::{Backend, Boot, Device, Method, Plan};
@@ -10,6 +14,7 @@ use super::{
     gather,
     image_check::{self, Image},
     linux::{self, Column},
+    places,
 };
 use crate::{
     accel::Accelerator,
@@ -33,6 +38,9 @@ pub struct Boots {
     boots: Vec<Planned>,
     repetitions: u32,
     limit: Duration,
+    target: PathBuf,
+    /// Says where instructions went, where QEMU can load it.
+    places: Option<places::Plugin>,
     /// What is measured beside it.
     linux: Option<Column>,
 }
@@ -82,6 +90,8 @@ impl Boots {
             boots,
             repetitions: plan.repetitions,
             limit: Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT)),
+            target: workspace.target.clone(),
+            places: None,
             linux: options
                 .vs
                 .map(|Rival::Linux| Column::new(workspace, options.machine.timeout)),
@@ -180,9 +190,17 @@ impl Boots {
         let image = planned.image()?;
         let mut machine = planned.machine.clone();
         if let Some(image) = &image {
-            machine.disk = Some(disk(&planned.boot, Disk::file(image.path())));
+            machine.disk = Some(Disk::file(image.path()));
         }
-        gather::boot(&machine, &planned.boot, self.limit, course, collector)?;
+        let places = self.places.as_ref().filter(|_| planned.is_divided());
+        gather::boot(
+            &machine,
+            &planned.boot,
+            self.limit,
+            course,
+            places,
+            collector,
+        )?;
         if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
             image_check::check(image, cases)?;
         }
@@ -196,6 +214,10 @@ impl Boots {
             chosen = Some(planned.session.machine.accelerator);
             planned.machine = machine(&planned.boot, &planned.session.machine);
         }
+        let mut divided = self.boots.iter().filter(|planned| planned.is_divided());
+        if let Some(planned) = divided.next() {
+            self.places = places::Plugin::build(&self.target, &planned.machine.qemu)?;
+        }
         Ok(())
     }
 
@@ -206,6 +228,7 @@ impl Boots {
                 .words
                 .iter()
                 .skip(1)
+                .take(4)
                 .map(|(_, word)| *word)
                 .collect::<Vec<_>>()
                 .join(" "),
@@ -229,6 +252,11 @@ impl Planned {
         let boot = &self.boot;
         let disk = (boot.device, boot.backend);
         disk == (Some(Device::Nvme), Some(Backend::Null)) && self.machine.cores == 1
+    }
+
+    /// Whether it is to be found out where instructions went.
+    fn is_divided(&self) -> bool {
+        self.boot.method == Method::Counted && self.boot.cases.is_some()
     }
 
     /// The disk image of a machine that has one.
@@ -283,18 +311,11 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(disk(boot, Disk::null(NULL_DISK)));
+        machine.disk = Some(Disk::null(NULL_DISK));
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
-    }
-}
-
-fn disk(boot: &Boot, disk: Disk) -> Disk {
-    match boot.device {
-        Some(Device::VirtioBlk) => disk.on_virtio(),
-        _ => disk,
     }
 }
 
