@@ -10,7 +10,7 @@
 //!
 //! # What it costs
 //!
-//! Copies of 64 bytes to the server and 32 bytes back, and the two lines of the rings' headers, once
+//! Copies of 64 bytes to the server and 16 bytes back, and the two lines of the rings' headers, once
 //! a batch. The server is known: program and server share a layout, and a pool of memory. On one core
 //! a batch costs two entries to the kernel: here `signal_and_wait`, and one call of the server that
 //! takes the signal along.

@@ -7,31 +7,47 @@
 
 use core::mem;
 
-use spillway_hal::block::{Completed, Operation, Request, Segment};
-use spillway_hal::{Device, Registers};
+use spillway_hal::block::{Completed, Lba};
+use spillway_hal::{Device, IoAddress, Registers};
 
-use crate::command::{COMPLETION_BYTES, opcode, transfer};
+use crate::command::{COMPLETION_BYTES, Entry};
 use crate::completion::Difference;
+use crate::prepared::Prepared;
 use crate::queue::{Batch, IDLE, Queue};
 use crate::ring::Ring;
 
-impl<D: Device> Batch<'_, D> {
-    /// Places the command of a usual request in the submission queue. False if no slot is idle.
+impl Prepared {
+    /// Whether a request with this place and memory is of the kind.
     #[inline(always)]
-    pub(crate) fn place(&mut self, request: &Request<'_>, segment: Segment) -> bool {
+    pub(crate) fn covers(&self, lba: Lba, address: IoAddress) -> bool {
+        address.0 & self.page_bits == 0 && lba <= self.last
+    }
+
+    /// The command, whose identifier comes as a slot has it.
+    #[inline(always)]
+    pub(crate) fn entry(&self, identity: u64, lba: Lba, address: IoAddress) -> Entry {
+        let word0 = self.word0 | identity >> 32;
+        [word0, 0, 0, address.0, 0, lba.0, self.word6, 0]
+    }
+}
+
+impl<D: Device> Batch<'_, D> {
+    /// Places a command of one PRP entry, if there is room.
+    #[inline(always)]
+    pub(crate) fn place(
+        &mut self,
+        prepared: &Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool {
         let Some(slot) = self.queue.slots.get_mut(self.idle) else {
             return false;
         };
-        let opcode = match request.operation {
-            Operation::Read => opcode::READ,
-            _ => opcode::WRITE,
-        };
         self.idle = slot.tag as usize;
         slot.state = slot.state.wrapping_add(self.next_use);
-        slot.tag = request.tag;
-        let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-        let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
-        let entry = transfer(opcode, slot.state, id, prps, lba, blocks, fua);
+        slot.tag = tag;
+        let entry = prepared.entry(slot.state, lba, address);
         self.queue.ring.memory.place(self.placed, entry);
         self.placed = self.placed.wrapping_add(1);
         true

@@ -46,6 +46,7 @@ mod controller;
 mod hot;
 mod identify;
 mod limits;
+mod prepared;
 mod prp;
 mod queue;
 mod recover;
@@ -57,5 +58,6 @@ mod status;
 
 pub use controller::{MAX_DEPTH, MAX_NAMESPACES, MAX_QUEUES, Nvme, Options};
 pub use identify::{ControllerInfo, Namespace};
+pub use prepared::Prepared;
 pub use queue::{Batch, Queue};
 pub use status::StatusField;

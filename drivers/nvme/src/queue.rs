@@ -4,13 +4,11 @@
 use alloc::{boxed::Box, sync::Arc};
 use core::mem;
 
-use spillway_hal::block::{
-    BlockBatch, BlockCount, BlockDriverQueue, Completed, Lba, NamespaceId, Operation, Request,
-    Segment,
-};
-use spillway_hal::{Device, DriverError};
+use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request, Shape};
+use spillway_hal::{Device, DriverError, IoAddress};
 
 use crate::identify::Namespace;
+use crate::prepared::{Prepared, Usual};
 use crate::recover::Watch;
 use crate::ring::Ring;
 use crate::shared::{Core, Epoch};
@@ -40,52 +38,6 @@ pub(crate) struct Slot {
     pub(crate) state: u64,
     /// In flight: the tag of the request. Idle: the next idle slot.
     pub(crate) tag: u64,
-}
-
-/// Reads and writes like the last one that was checked in full: of one segment inside of one page,
-/// so that PRP entry 1 is all.
-#[derive(Clone, Copy)]
-pub(crate) struct Usual {
-    namespace: NamespaceId,
-    bytes: u32,
-    blocks: BlockCount,
-    /// The bits of an address that are zero, so that no page is left.
-    page_bits: u64,
-    /// The last block at which there are so many.
-    last: Lba,
-}
-
-impl Usual {
-    /// Nothing is usual.
-    pub(crate) const NONE: Self = Self {
-        namespace: NamespaceId(0),
-        bytes: 0,
-        blocks: BlockCount(0),
-        page_bits: 0,
-        last: Lba(0),
-    };
-
-    /// Transfers of `bytes`, whole blocks of the namespace and not more than a page.
-    pub(crate) fn new(namespace: &Namespace, bytes: u32) -> Self {
-        let blocks = u64::from(bytes) >> namespace.block_size.shift();
-        Self {
-            namespace: namespace.id,
-            bytes,
-            blocks: BlockCount(blocks),
-            page_bits: u64::from(bytes.next_power_of_two()) - 1,
-            last: Lba(namespace.capacity.0.saturating_sub(blocks)),
-        }
-    }
-
-    #[inline(always)]
-    fn covers(&self, request: &Request<'_>, Segment { address, bytes }: Segment) -> bool {
-        address.0 & self.page_bits == 0
-            && bytes == self.bytes
-            && request.blocks == self.blocks
-            && request.namespace == self.namespace
-            && request.lba <= self.last
-            && request.operation != Operation::Flush
-    }
 }
 
 /// An I/O queue pair.
@@ -133,11 +85,13 @@ pub struct Batch<'a, D: Device> {
 }
 
 impl<D: Device> BlockBatch for Batch<'_, D> {
+    type Prepared = Prepared;
+
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
-            && self.usual.covers(request, segment)
-            && self.place(request, segment)
+            && let Some(prepared) = self.usual.covers(request, segment)
+            && self.place(&prepared, request.lba, segment.address, request.tag)
         {
             return Ok(());
         }
@@ -150,6 +104,17 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
             });
         }
         self.submit_other(&{ *request })
+    }
+
+    #[inline(always)]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool {
+        prepared.covers(lba, address) && self.place(prepared, lba, address, tag)
     }
 }
 
@@ -194,6 +159,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         = Batch<'a, D>
     where
         Self: 'a;
+    type Prepared = Prepared;
 
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
@@ -206,6 +172,12 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         // In case that it is forgotten: what it hands out must not be handed out again.
         batch.queue.idle = NONE;
         batch
+    }
+
+    fn prepare(&self, shape: &Shape) -> Option<Prepared> {
+        let mut known = self.namespaces.iter();
+        let namespace = known.find(|namespace| namespace.id == shape.namespace)?;
+        Prepared::new(namespace, shape)
     }
 
     #[inline]

@@ -199,7 +199,7 @@ fn region(case: &Case, random: &mut Random) -> Vec<(Kind, String)> {
     }
     records.push((
         Kind::Case,
-        Sample::new(case.id, operations, &totals).to_string(),
+        Sample::new(case.id, operations, &totals, None).to_string(),
     ));
     records
 }

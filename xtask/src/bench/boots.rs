@@ -1,18 +1,23 @@
 //! The machines of a plan: made once, booted as often as it takes.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
-use spillway_plan::{Backend, Boot, Device, Method, Plan};
-use spillway_report::collect::Collector;
+use spillway_plan::{Backend, Boot, Method, Plan};
+use spillway_report::{collect::Collector, schema};
 
 use super::{
     gather,
     image_check::{self, Image},
+    linux::Column,
+    places,
 };
 use crate::{
     accel::Accelerator,
-    cli::BenchOptions,
+    cli::{BenchOptions, Rival},
     image::{BootFiles, Builds},
     qemu::{Disk, Machine},
     session::Session,
@@ -32,6 +37,11 @@ pub struct Boots {
     boots: Vec<Planned>,
     repetitions: u32,
     limit: Duration,
+    target: PathBuf,
+    /// Says where instructions went, where QEMU can load it.
+    places: Option<places::Plugin>,
+    /// What is measured beside it.
+    linux: Option<Column>,
 }
 
 /// One of them.
@@ -69,6 +79,11 @@ impl Boots {
             boots: boots.collect::<Result<_>>()?,
             repetitions: plan.repetitions,
             limit: Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT)),
+            target: workspace.target.clone(),
+            places: None,
+            linux: options
+                .vs
+                .map(|Rival::Linux| Column::new(workspace, options.machine.timeout)),
         })
     }
 
@@ -89,6 +104,9 @@ impl Boots {
                 planned.session.describe_builds();
             }
             println!("{}", planned.machine.shell_line());
+            if let Some(linux) = &self.linux {
+                linux.describe(&planned.machine, planned.boot.method);
+            }
         }
     }
 
@@ -96,6 +114,11 @@ impl Boots {
     /// one after the other, so that what disturbs the host disturbs them all.
     pub fn run(&mut self, collector: &mut Collector) -> Result<()> {
         self.prepare()?;
+        let mut linux = self.linux.take();
+        if let (Some(linux), Some(first)) = (&mut linux, self.boots.first()) {
+            linux.prepare(&first.machine)?;
+        }
+        let mut rivals = Vec::new();
         let timed = |planned: &&Planned| planned.boot.method == Method::Timed;
         let counted = self.boots.iter().filter(|planned| !timed(planned));
         let rounds = (1..=self.repetitions).flat_map(|round| {
@@ -109,11 +132,30 @@ impl Boots {
             let image = planned.image()?;
             let mut machine = planned.machine.clone();
             if let Some(image) = &image {
-                machine.disk = Some(disk(&planned.boot, Disk::file(image.path())));
+                machine.disk = Some(Disk::file(image.path()));
             }
-            gather::boot(&machine, &planned.boot, self.limit, &course, collector)?;
+            let places = self.places.as_ref().filter(|_| planned.is_divided());
+            gather::boot(
+                &machine,
+                &planned.boot,
+                self.limit,
+                &course,
+                places,
+                collector,
+            )?;
             if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
                 image_check::check(image, cases)?;
+            }
+            // In turns, so that a change of the host's speed meets both; once for each method and
+            // round, however many boots of ours that has.
+            let turn = (planned.boot.method, round);
+            if let Some(linux) = &mut linux
+                && !rivals.contains(&turn)
+            {
+                rivals.push(turn);
+                for one in linux.measure(&machine, planned.boot.method)? {
+                    schema::add(&mut collector.results, one)?;
+                }
             }
         }
         Ok(())
@@ -126,6 +168,10 @@ impl Boots {
             chosen = Some(planned.session.machine.accelerator);
             planned.machine = machine(&planned.boot, &planned.session.machine);
         }
+        let mut divided = self.boots.iter().filter(|planned| planned.is_divided());
+        if let Some(planned) = divided.next() {
+            self.places = places::Plugin::build(&self.target, &planned.machine.qemu)?;
+        }
         Ok(())
     }
 
@@ -136,6 +182,7 @@ impl Boots {
                 .words
                 .iter()
                 .skip(1)
+                .take(4)
                 .map(|(_, word)| *word)
                 .collect::<Vec<_>>()
                 .join(" "),
@@ -149,6 +196,11 @@ impl Boots {
 }
 
 impl Planned {
+    /// Whether it is to be found out where instructions went.
+    fn is_divided(&self) -> bool {
+        self.boot.method == Method::Counted && self.boot.cases.is_some()
+    }
+
     /// The disk image of a machine that has one.
     fn image(&self) -> Result<Option<Image>> {
         match (&self.boot.cases, self.boot.backend) {
@@ -183,18 +235,11 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(disk(boot, Disk::null(NULL_DISK)));
+        machine.disk = Some(Disk::null(NULL_DISK));
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
-    }
-}
-
-fn disk(boot: &Boot, disk: Disk) -> Disk {
-    match boot.device {
-        Some(Device::VirtioBlk) => disk.on_virtio(),
-        _ => disk,
     }
 }
 
