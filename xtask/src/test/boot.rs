@@ -58,6 +58,12 @@ const CASES: &[Case] = &[
         memory: 256,
         says: &["city is Ljubljana; 2 values", "city: nothing has this name"],
     },
+    disk("boot::a_disk_in_another_process[1 core]", 1),
+    disk("boot::a_disk_in_another_process[2 cores]", 2),
+    disk("boot::a_disk_in_another_process[4 cores]", 4),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[1 core]", 1),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[2 cores]", 2),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[4 cores]", 4),
     // No x2APIC, SMAP, SMEP, UMIP, AVX, xsave or large pages of 1 GiB.
     hello("cpu::the_least", Some("qemu64,+rdtscp"), 512),
     hello("cpu::no_x2apic", Some("max,-x2apic"), 512),
@@ -78,6 +84,42 @@ const fn hello(name: &'static str, cpu: Option<&'static str>, memory: u64) -> Ca
         memory,
         says: &["a thread on core 0", "a thread on core 1"],
     }
+}
+
+const fn of(name: &'static str, cores: u32, manifest: &'static str, says: Says) -> Case {
+    Case {
+        name,
+        manifest,
+        cpu: None,
+        cores,
+        memory: 512,
+        says,
+    }
+}
+
+type Says = &'static [&'static str];
+
+/// A program that uses a disk at levels 1 to 3.
+const fn disk(name: &'static str, cores: u32) -> Case {
+    const SAYS: Says = &[
+        "sync: wrote a page, read 0x5a, copied 0",
+        "copying: wrote a page, read 0x5a, copied 4096",
+        "async: wrote a page, read 0x5a, copied 0",
+        "shared: wrote a page, read 0x5a, copied 0",
+    ];
+    of(name, cores, "manifests/disk.toml", SAYS)
+}
+
+/// The same program, with a filter before the disk.
+const fn filtered(name: &'static str, cores: u32) -> Case {
+    const SAYS: Says = &[
+        "filter: a write of 4096 is refused",
+        "sync: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+        "copying: no write: the handle has no right to do this (Denied); read 0x0, copied 8192",
+        "async: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+        "shared: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+    ];
+    of(name, cores, "manifests/filtered.toml", SAYS)
 }
 
 /// Seconds that a boot may take.
