@@ -14,7 +14,7 @@ use spillway_abi::{
     },
 };
 use spillway_kernel_core::{places::Free, queue::List};
-use spillway_ring::{Consumer, Producer, RingHeader, Word};
+use spillway_ring::{Consumer, Producer, RingHeader, Word, Words};
 
 use super::{Memory, Process, Service};
 use crate::{
@@ -37,7 +37,7 @@ const QUEUE_COST: u64 = 512;
 const REQUEST_COST: u64 = 256;
 
 /// An entry of either ring.
-type Words = [u64; ENTRY_SIZE / 8];
+type RingEntry = Words<{ ENTRY_SIZE / 8 }>;
 
 /// Submission and completion rings.
 #[derive(Debug)]
@@ -57,9 +57,9 @@ pub struct IoQueue {
 /// The part of a queue that the kernel lock protects.
 pub struct QueueState {
     /// Its end of the submission ring.
-    pub submitted: Consumer<'static, Words>,
+    pub submitted: Consumer<'static, RingEntry>,
     /// Its end of the completion ring.
-    pub completed: Producer<'static, Words>,
+    pub completed: Producer<'static, RingEntry>,
     /// An entry that was taken off the ring and must wait for room in a window. It counts as under
     /// way.
     stalled: Option<Submission>,
@@ -162,8 +162,8 @@ impl IoQueue {
             let header = |offset| base.add(offset).cast::<RingHeader>();
             let words = |offset| base.add(offset).cast::<Word>();
             let (first, other) = (header(SUBMISSION_HEADER), header(COMPLETION_HEADER));
-            first.as_ref().initialise::<Words>(submissions, 0);
-            other.as_ref().initialise::<Words>(completions, 0);
+            first.as_ref().initialise::<RingEntry>(submissions, 0);
+            other.as_ref().initialise::<RingEntry>(completions, 0);
             let submitted = Consumer::new(first, words(ENTRIES), submissions);
             (submitted, Producer::new(other, words(second), completions))
         };
@@ -214,7 +214,7 @@ impl IoQueue {
             return Ok(None);
         }
         let words = state.submitted.pop().map_err(|_| Error::Corrupt)?;
-        Ok(words.map(Submission::from_words))
+        Ok(words.map(|Words(words)| Submission::from_words(words)))
     }
 
     /// Keeps an entry, of those that were taken, for when there is room in a window.
@@ -319,7 +319,7 @@ impl IoQueue {
     pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
-        let _ = state.completed.push(completion.to_words());
+        let _ = state.completed.push(Words(completion.to_words()));
         if let Some(thread) = self.publish(kernel, 1) {
             sched::make_ready(kernel, &thread);
         }

@@ -9,12 +9,12 @@ use spillway_abi::{
         completion_word, ring_bytes,
     },
 };
-use spillway_ring::{Consumer, Producer, PushError, Refused};
+use spillway_ring::{Consumer, Producer, PushError, Refused, Words};
 
 use super::{Mapping, Memory};
 
 /// An entry of either ring, as words.
-type Entry = [u64; ENTRY_SIZE / 8];
+type Entry = Words<{ ENTRY_SIZE / 8 }>;
 
 /// The program's halves of both rings. They lie before the mapping, so that they are gone when it
 /// is unmapped.
@@ -64,7 +64,7 @@ impl Rings {
 
     #[inline]
     pub fn submit(&mut self, submission: &Submission) -> Result<(), PushError> {
-        self.submissions.push(submission.to_words())
+        self.submissions.push(Words(submission.to_words()))
     }
 
     /// Shows the kernel everything, in both rings; returns how many submissions it has not taken.
