@@ -20,9 +20,9 @@ use crate::{BATCH, counted};
 /// Batches in a sample.
 const BATCHES: u32 = 20;
 /// An entry of either ring.
-type Entry = [u64; 8];
+pub type Entry = [u64; 8];
 /// Bytes of the memory: two headers, two rings.
-const BYTES: u64 = 512 + 2 * (BATCH * size_of::<Entry>()) as u64;
+pub const BYTES: u64 = 512 + 2 * (BATCH * size_of::<Entry>()) as u64;
 /// The first word of the entry that ends the server.
 const STOP: u64 = u64::MAX;
 /// What is shared, by its key.
@@ -30,13 +30,13 @@ const MEMORY: u64 = 0;
 const TO_SERVER: u64 = 1;
 const TO_CLIENT: u64 = 2;
 
-const ACCESS: Rights = Rights::READ.union(Rights::WRITE);
+pub const ACCESS: Rights = Rights::READ.union(Rights::WRITE);
 
 /// The two rings of a memory: requests first, then replies.
-struct Rings(Mapping);
+pub struct Rings(Mapping);
 
 impl Rings {
-    fn map(memory: &Memory) -> Result<Self, Error> {
+    pub fn map(memory: &Memory) -> Result<Self, Error> {
         Ok(Self(memory.map(ACCESS)?))
     }
 
@@ -51,7 +51,7 @@ impl Rings {
         unsafe { NonNull::new_unchecked(self.0.as_ptr().add(offset)).cast() }
     }
 
-    fn initialise(&self) {
+    pub fn initialise(&self) {
         for index in 0..2 {
             // SAFETY: a header of zeros, which nobody uses yet.
             let header = unsafe { self.header(index).as_ref() };
@@ -59,14 +59,14 @@ impl Rings {
         }
     }
 
-    fn producer(&self, index: usize) -> Result<Producer<'_, Entry>, Error> {
+    pub fn producer(&self, index: usize) -> Result<Producer<'_, Entry>, Error> {
         // SAFETY: the memory is mapped as long as `self` lives, and each side makes one half of
         // each ring.
         unsafe { Producer::new(self.header(index), self.words(index), BATCH as u32) }
             .map_err(|_| Error::Corrupt)
     }
 
-    fn consumer(&self, index: usize) -> Result<Consumer<'_, Entry>, Error> {
+    pub fn consumer(&self, index: usize) -> Result<Consumer<'_, Entry>, Error> {
         // SAFETY: as for the producer.
         unsafe { Consumer::new(self.header(index), self.words(index), BATCH as u32) }
             .map_err(|_| Error::Corrupt)
