@@ -94,13 +94,14 @@ pub struct AsyncPath {
 impl Path for AsyncPath {
     #[inline(always)]
     fn send(&mut self, call: &Call, tag: u64, trace: u64) -> Result<(), Ended> {
-        let registration = NonZeroU16::new(call.registration).ok_or(Ended(Code::BadArgument))?;
+        let registration =
+            NonZeroU16::new(call.memory.registration()).ok_or(Ended(Code::BadArgument))?;
         let request = Registered {
             object: self.object,
             write: call.write,
             offset: call.place,
             registration,
-            at: call.at,
+            at: call.memory.at(),
             length: call.length.into(),
             user_data: tag,
             trace,

@@ -18,15 +18,17 @@ use crate::{
     BlockDevice, BlockQueue, Buffers, Cancel, Completion, Error, ErrorKind, Pool, PoolMemory,
     QueueOptions, Rejected, Request, RequestId, Statistics, WaitMode,
     pool::IoSpace,
-    protocol::{AT_BITS, Answer, Block, Call, Finished, Protocol, Registered, block, key, share},
+    protocol::{Answer, Block, Call, Finished, Place, Protocol, Registered, block, key, share},
     slots::Slots,
 };
 
-/// What the server gets to do with the memory of a pool.
+/// What the server gets to do with the memory of a pool. It can pass it on: a server that stands
+/// before another one has that one's device reach it.
 const POOL_RIGHTS: Rights = Rights::READ
     .union(Rights::WRITE)
     .union(Rights::MAP)
-    .union(Rights::DMA);
+    .union(Rights::DMA)
+    .union(Rights::TRANSFER);
 
 /// A client's own object at a server, of the range or port that its handle led to. Nobody else can
 /// name the memory that is registered here.
@@ -83,7 +85,7 @@ impl<P: Protocol> Connection<P> {
             registration,
             connection: self.clone(),
         };
-        Pool::new(known, self.memory.0, IoAddress(registration << AT_BITS))
+        Pool::new(known, self.memory.0, IoAddress(registration << Place::BITS))
     }
 
     /// Makes a pool that the server does not know: its data is copied.
@@ -221,7 +223,7 @@ pub struct RemoteQueue<P: Protocol, T: Path> {
     slots: Slots,
     /// By slot: whether the request changes something at the server.
     writes: Box<[bool]>,
-    facts: P::Facts,
+    checks: P::Checks,
     memory: Registered,
     /// Requests that were accepted, of which the other side was told, and given back, counted
     /// without end.
@@ -246,7 +248,7 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
             path,
             slots: Slots::new(depth.into()),
             writes: vec![false; depth.into()].into(),
-            facts: connection.facts,
+            checks: P::checks(&connection.facts),
             memory: connection.memory,
             pushed: 0,
             told: 0,
@@ -269,7 +271,7 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
             Ok(filled) => filled,
             Err(buffers) => return Err(reject::<P>(rest, buffers, self.no_room())),
         };
-        let call = match P::call(&self.facts, &rest, filled.buffers(), self.memory) {
+        let call = match P::call(&self.checks, &rest, filled.buffers(), self.memory) {
             Ok(call) => call,
             Err(error) => return Err(reject::<P>(rest, filled.empty(), error)),
         };
@@ -318,12 +320,12 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         } = self;
         let mut count = 0u32;
         let taken = path.take(|tag, answer| {
-            let id = RequestId(tag);
-            let Some(kept) = slots.find(id) else {
+            let Some(kept) = slots.find_by_tag(tag) else {
                 statistics.strays += 1;
                 return;
             };
             count += 1;
+            let id = kept.id();
             completed(finish::<P>(id, kept.take(), answer, writes));
         });
         self.given_back = self.given_back.wrapping_add(count);

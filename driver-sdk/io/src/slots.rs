@@ -93,6 +93,16 @@ impl Slots {
         (slot.id == id.0).then_some(Kept { slot, idle, id })
     }
 
+    /// The request of whose name these are the lower 48 bits.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn find_by_tag(&mut self, tag: u64) -> Option<Kept<'_>> {
+        let slot = self.slots.get_mut(tag as u32 as usize)?;
+        let (idle, id) = (&mut self.idle, RequestId(slot.id));
+        let same = (slot.id ^ tag) & crate::protocol::TAG_MASK == 0;
+        same.then_some(Kept { slot, idle, id })
+    }
+
     /// The names of all requests that are here.
     #[cfg_attr(not(feature = "native"), allow(dead_code))]
     pub(crate) fn names(&self) -> impl Iterator<Item = RequestId> {
@@ -136,6 +146,13 @@ impl Filled<'_> {
 }
 
 impl Kept<'_> {
+    /// The request's name.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
     /// Takes the request out: the application's number, the trace, and the memory.
     #[cfg_attr(not(feature = "native"), allow(dead_code))]
     #[inline(always)]
@@ -221,6 +238,21 @@ mod tests {
         assert!(slots.contains(id));
         let _ = slots.find(id).unwrap().complete(Ok(()));
         assert!(!slots.contains(id));
+    }
+
+    #[test]
+    fn a_tag_finds_what_is_there_and_nothing_that_is_idle() {
+        let mut slots = Slots::new(2);
+        slots.slots[0].id = u64::from(u32::MAX - 1) << 32 | IDLE;
+        let id = keep(&mut slots);
+        let tag = id.0 & crate::protocol::TAG_MASK;
+        assert!(slots.find_by_tag(tag ^ 1 << 40).is_none());
+        assert_eq!(slots.find_by_tag(tag).unwrap().id(), id);
+        let _ = slots.find_by_tag(tag).unwrap().complete(Ok(()));
+        assert!(slots.find_by_tag(tag).is_none());
+        for tag in [0, 1, 2, IDLE, IDLE | 1] {
+            assert!(slots.find_by_tag(tag).is_none());
+        }
     }
 
     #[test]

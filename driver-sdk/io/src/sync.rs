@@ -33,7 +33,7 @@ use spillway_rt::{
 
 use crate::{
     Error, Pool, QueueOptions,
-    protocol::{Answer, Block, Call, key},
+    protocol::{Answer, Block, Call, Place, key},
     remote::{Connection, Ended, Level, Mapped, Path, refused},
 };
 
@@ -144,7 +144,7 @@ impl SyncPath {
             let part = Call {
                 length: (u64::from(call.length) - done).min(self.window) as u32,
                 place: call.place + done,
-                at: call.at + done,
+                memory: Place(call.memory.0 + done),
                 ..*call
             };
             let answer = self.ask(&part, trace);
@@ -161,7 +161,7 @@ impl SyncPath {
 impl Path for SyncPath {
     #[inline(always)]
     fn send(&mut self, call: &Call, tag: u64, trace: u64) -> Result<(), Ended> {
-        let answer = match call.registration {
+        let answer = match call.memory.registration() {
             0 => self.copy(call, trace),
             _ => self.ask(call, trace),
         };

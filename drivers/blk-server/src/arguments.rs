@@ -170,18 +170,16 @@ impl Wanted {
                 self.namespace
             ));
         }
+        let limits = BlockLimits {
+            capacity: BlockCount(blocks),
+            ..limits
+        };
         Ok(Range {
             object,
             namespace,
-            extent: Extent {
-                first: Lba(first),
-                blocks: BlockCount(blocks),
-            },
+            extent: Extent::new(Lba(first), &limits),
             writable: self.writable,
-            limits: BlockLimits {
-                capacity: BlockCount(blocks),
-                ..limits
-            },
+            limits,
         })
     }
 }

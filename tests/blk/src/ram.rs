@@ -729,6 +729,7 @@ impl AtLevel for Hold {
 
     fn run<D: BlockDevice>(self, device: D) -> Outcome {
         let mut user = User::new(&device, 16)?;
+        let shared = harness::child::Shared::given();
         loop {
             for number in 0..16 {
                 let page = user.page()?;
@@ -736,7 +737,7 @@ impl AtLevel for Hold {
                     .push(Request::read(ByteOffset(4096 * number), page))?;
             }
             user.queue.kick();
-            harness::child::Shared::given().set(0, 1);
+            shared.set(0, 1);
             user.drain()?;
         }
     }

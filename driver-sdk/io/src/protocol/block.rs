@@ -12,7 +12,7 @@
 use spillway_abi::Error as Code;
 use spillway_hal::block::{BlockCount, BlockLimits, BlockSize, ByteOffset, Lba, Operation};
 
-use super::{Answer, Call, FLAG_SHIFT, Finished, NO_MEMORY, Protocol, Registered, key};
+use super::{Answer, Call, FLAG_SHIFT, Finished, NO_MEMORY, Place, Protocol, Registered, key};
 use crate::{Buffers, Completion, Error, ErrorKind, Rejected, Request, TraceId};
 
 /// Force unit access: a write is durable when it completes, a read comes from the medium.
@@ -100,6 +100,7 @@ impl Protocol for Block {
     /// "block", and the version.
     const ID: u64 = u64::from_le_bytes(*b"block\0\0\x01");
     type Facts = BlockFacts;
+    type Checks = Checks;
     type Request = Request;
     type Rest = Rest;
     type Completion = Completion;
@@ -178,9 +179,13 @@ impl Protocol for Block {
         }
     }
 
+    fn checks(facts: &BlockFacts) -> Checks {
+        Checks::new(&facts.limits)
+    }
+
     #[inline(always)]
     fn call(
-        facts: &BlockFacts,
+        checks: &Checks,
         rest: &Rest,
         buffers: &Buffers,
         memory: Registered,
@@ -189,28 +194,17 @@ impl Protocol for Block {
         if rest.operation == Operation::Flush {
             return flush(buffers);
         }
-        let (registration, at, length) = memory.place(buffers)?;
-        let mask = u64::from(facts.limits.block_size.bytes()) - 1;
-        let odd = at & (u64::from(facts.limits.segment_alignment) - 1);
-        if (rest.offset.0 | u64::from(length)) & mask | odd != 0 {
-            return Err(RAGGED);
+        let (memory, length) = memory.place(buffers)?;
+        match checks.check(rest.offset.0, length.into(), memory.at()) {
+            Ok(()) => Ok(Call {
+                write: rest.operation == Operation::Write,
+                length,
+                place: rest.offset.0 | fua,
+                memory,
+            }),
+            Err(Code::OutOfRange) => Err(BEYOND),
+            Err(_) => Err(RAGGED),
         }
-        let shift = facts.limits.block_size.shift();
-        let blocks = u64::from(length) >> shift;
-        if blocks == 0 || blocks > facts.limits.max_transfer.0 {
-            return Err(TOO_LONG);
-        }
-        // No sum overflows: a shift made room. What is inside has no flags: see `facts`.
-        if (rest.offset.0 >> shift) + blocks > facts.limits.capacity.0 {
-            return Err(BEYOND);
-        }
-        Ok(Call {
-            write: rest.operation == Operation::Write,
-            registration,
-            length,
-            place: rest.offset.0 | fua,
-            at,
-        })
     }
 
     #[inline(always)]
@@ -247,33 +241,73 @@ fn flush(buffers: &Buffers) -> Result<Call, Error> {
     }
     Ok(Call {
         write: true,
-        registration: NO_MEMORY,
         length: 0,
         place: (FLUSH as u64) << FLAG_SHIFT,
-        at: 0,
+        memory: Place::new(NO_MEMORY, 0),
     })
 }
 
 const RAGGED: Error = Error::new(
     ErrorKind::InvalidRequest,
-    "offset and length are multiples of the block size, a buffer is aligned as the limits say",
-);
-const TOO_LONG: Error = Error::new(
-    ErrorKind::InvalidRequest,
-    "a request has at least one block, and at most as many as the limits say",
+    "offset and length are whole blocks, at least one and at most as many as the limits say, in an aligned buffer",
 );
 const BEYOND: Error = Error::new(
     ErrorKind::OutOfRange,
     "the request reaches past the end of the device",
 );
 
-/// A part of a device that a client may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The limits of a range in the form in which both sides check a request: in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    block_mask: u64,
+    alignment_mask: u64,
+    /// The longest request; not more than the range.
+    longest: u64,
+    /// The range.
+    end: u64,
+}
+
+impl Checks {
+    /// The checks for a range, whose bytes are fewer than 2^56.
+    pub fn new(limits: &BlockLimits) -> Self {
+        let bytes = |blocks: BlockCount| blocks.bytes(limits.block_size).unwrap_or(0);
+        let end = bytes(limits.capacity);
+        Self {
+            block_mask: u64::from(limits.block_size.bytes()) - 1,
+            alignment_mask: u64::from(limits.segment_alignment) - 1,
+            longest: bytes(limits.max_transfer).min(end),
+            end,
+        }
+    }
+
+    /// Checks an offset in the range, a length, and a place in memory.
+    ///
+    /// # Errors
+    ///
+    /// `BadArgument` for parts of blocks, none or too many, and places that are not aligned;
+    /// `OutOfRange` beyond the end.
+    #[inline(always)]
+    pub fn check(&self, offset: u64, length: u64, at: u64) -> Result<(), Code> {
+        if (offset | length) & self.block_mask | at & self.alignment_mask != 0 {
+            return Err(Code::BadArgument);
+        }
+        if length.wrapping_sub(1) >= self.longest {
+            return Err(Code::BadArgument);
+        }
+        // The longest is not longer than the range.
+        if offset > self.end - length {
+            return Err(Code::OutOfRange);
+        }
+        Ok(())
+    }
+}
+
+/// A part of a device that a client may use, for a server.
+#[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// The first block on the namespace.
-    pub first: Lba,
-    /// How many there are.
-    pub blocks: BlockCount,
+    checks: Checks,
+    shift: u32,
+    first: Lba,
 }
 
 /// What a server does for a call: blocks of the namespace.
@@ -290,45 +324,51 @@ pub struct Checked {
 }
 
 impl Extent {
-    /// Checks a call on a private copy: whole blocks, inside of the extent, not longer than
-    /// `max_transfer`. Whether the memory is there is another matter.
+    /// The part that begins at a block; its limits say how long it is.
+    pub fn new(first: Lba, limits: &BlockLimits) -> Self {
+        Self {
+            checks: Checks::new(limits),
+            shift: limits.block_size.shift(),
+            first,
+        }
+    }
+
+    /// The bits of an offset that are zero where a block begins.
+    pub const fn block_mask(&self) -> u64 {
+        self.checks.block_mask
+    }
+
+    /// Bytes of it.
+    pub const fn bytes(&self) -> u64 {
+        self.checks.end
+    }
+
+    /// Its first block.
+    pub const fn first(&self) -> Lba {
+        self.first
+    }
+
+    /// Checks a call, on a private copy. Whether the memory is there is another matter.
     ///
     /// # Errors
     ///
-    /// `BadArgument` for parts of blocks, no blocks or too many, and flags that are not known;
-    /// `OutOfRange` beyond the end.
+    /// Those of [`Checks::check`]; `BadArgument` also for flags that are not known.
     #[inline(always)]
-    pub fn check(
-        &self,
-        block_size: BlockSize,
-        max_transfer: BlockCount,
-        call: &Call,
-    ) -> Result<Checked, Code> {
+    pub fn check(&self, call: &Call) -> Result<Checked, Code> {
         let flags = call.flags();
-        if flags & !FUA != 0 {
+        if flags > FUA {
             return self.check_flush(call);
         }
         let (offset, length) = (call.offset(), u64::from(call.length));
-        let mask = u64::from(block_size.bytes()) - 1;
-        if (offset | length) & mask != 0 {
-            return Err(Code::BadArgument);
-        }
-        let (first, blocks) = (offset >> block_size.shift(), length >> block_size.shift());
-        if blocks == 0 || blocks > max_transfer.0 {
-            return Err(Code::BadArgument);
-        }
-        // Neither sum overflows: both numbers are below 2^56.
-        if first + blocks > self.blocks.0 {
-            return Err(Code::OutOfRange);
-        }
+        self.checks.check(offset, length, call.memory.at())?;
         Ok(Checked {
             operation: match call.write {
                 true => Operation::Write,
                 false => Operation::Read,
             },
-            fua: flags & FUA != 0,
-            lba: Lba(self.first.0.wrapping_add(first)),
-            blocks: BlockCount(blocks),
+            fua: flags == FUA,
+            lba: Lba(self.first.0.wrapping_add(offset >> self.shift)),
+            blocks: BlockCount(length >> self.shift),
         })
     }
 
@@ -433,30 +473,34 @@ mod tests {
 
     use super::*;
 
-    const EXTENT: Extent = Extent {
-        first: Lba(1000),
-        blocks: BlockCount(64),
-    };
-
     fn call(offset: u64, length: u32, flags: u8) -> Call {
         Call {
             write: true,
-            registration: 1,
             length,
             place: offset | u64::from(flags) << FLAG_SHIFT,
-            at: 0,
+            memory: Place::new(1, 0),
         }
     }
 
+    const LIMITS: BlockLimits = BlockLimits {
+        block_size: BlockSize::B512,
+        capacity: BlockCount(64),
+        max_transfer: BlockCount(8),
+        max_segments: 1,
+        segment_alignment: 4,
+        atomic_write: BlockCount(1),
+        volatile_cache: false,
+    };
+
     fn check(call: &Call) -> Result<Checked, Code> {
-        EXTENT.check(BlockSize::B512, BlockCount(8), call)
+        Extent::new(Lba(1000), &LIMITS).check(call)
     }
 
     proptest! {
         /// Whatever a client says, what comes out is inside of its blocks.
         #[test]
-        fn nothing_outside_is_let_through(write: bool, length: u32, place: u64) {
-            let call = Call { write, registration: 1, length, place, at: 0 };
+        fn nothing_outside_is_let_through(write: bool, length: u32, place: u64, memory: u64) {
+            let call = Call { write, length, place, memory: Place(memory) };
             if let Ok(checked) = check(&call) {
                 prop_assert!(checked.lba.0 >= 1000);
                 prop_assert!(checked.lba.0 + checked.blocks.0 <= 1064);
@@ -494,6 +538,19 @@ mod tests {
         assert_eq!(check(&call(0, 0, 0)), Err(Code::BadArgument));
         assert_eq!(check(&call(1, 512, 0)), Err(Code::BadArgument));
         assert_eq!(check(&call(0, 511, 0)), Err(Code::BadArgument));
+        let place = |at| Call {
+            memory: Place::new(1, at),
+            ..call(0, 512, 0)
+        };
+        assert!(check(&place(4)).is_ok());
+        assert_eq!(check(&place(2)), Err(Code::BadArgument));
+        let short = BlockLimits {
+            capacity: BlockCount(2),
+            ..LIMITS
+        };
+        let short = Extent::new(Lba(0), &short);
+        assert!(short.check(&call(0, 1024, 0)).is_ok());
+        assert_eq!(short.check(&call(0, 1536, 0)), Err(Code::BadArgument));
     }
 
     #[test]

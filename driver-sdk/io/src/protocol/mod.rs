@@ -7,14 +7,15 @@
 //! | | level 1 and 2: `Read` or `Write` on the connection | level 3: an entry of the ring |
 //! |---|---|---|
 //! | direction | the operation | word 0, bits 0 to 7 |
-//! | registration, 0 for the server's window | `d` | word 0, bits 16 to 31 |
 //! | bytes | `c` | word 0, bits 32 to 63 |
 //! | place and flags | `a` | word 1 |
-//! | where in the registered memory | `b` | word 2 |
-//! | the client's number of the request | the queue's user data | word 3 |
+//! | registration, 0 for the server's window | `d` | word 2, bits 48 to 63 |
+//! | where in the registered memory | `b` | word 2, bits 0 to 47 |
+//! | the client's number of the request | the queue's user data | word 3, bits 0 to 47 |
 //! | trace id | the trace id | word 4 |
 //!
-//! Words 5 to 7 are reserved and zero. A completion of level 3 is half as long ([`Done`]).
+//! A completion of level 3 has two words: the client's number with the status above it, and the detail of
+//! an error ([`Done`]).
 
 pub mod block;
 
@@ -35,6 +36,8 @@ pub trait Protocol: 'static {
     const ID: u64;
     /// What a client knows of its server: read once, when it connects.
     type Facts: Copy + Send + Sync;
+    /// The facts in the form in which a request is checked.
+    type Checks: Copy;
     /// A request, with its memory.
     type Request;
     /// The same without its memory.
@@ -54,6 +57,9 @@ pub trait Protocol: 'static {
     /// Whether pools must be contiguous in memory.
     fn needs_contiguous_pools(facts: &Self::Facts) -> bool;
 
+    /// What a queue checks requests by.
+    fn checks(facts: &Self::Facts) -> Self::Checks;
+
     /// Takes a request apart.
     fn apart(request: Self::Request) -> (Buffers, Self::Rest);
 
@@ -66,7 +72,7 @@ pub trait Protocol: 'static {
     ///
     /// What is wrong with it, from the client's view.
     fn call(
-        facts: &Self::Facts,
+        checks: &Self::Checks,
         rest: &Self::Rest,
         buffers: &Buffers,
         memory: Registered,
@@ -87,18 +93,21 @@ pub trait Protocol: 'static {
 pub struct Registered(pub(crate) IoSpace);
 
 impl Registered {
-    /// The registration and the place in it of the one buffer of a request; `NotRegistered` for a
-    /// buffer of another connection, or several.
+    /// Where the one buffer of a request is, and its bytes; `NotRegistered` for a buffer of another
+    /// connection, `InvalidRequest` for several.
+    ///
+    /// # Errors
+    ///
+    /// These two.
     #[inline(always)]
-    pub fn place(self, buffers: &Buffers) -> Result<(u16, u64, u32), Error> {
+    pub fn place(self, buffers: &Buffers) -> Result<(Place, u32), Error> {
         let buffer = match buffers {
             Buffers::One(buffer) => buffer,
             Buffers::Shared(buffer) => buffer.buffer(),
             list => self.only(list)?,
         };
         let address = buffer.address(self.0).ok_or(FOREIGN)?.0;
-        let registration = (address >> AT_BITS) as u16;
-        Ok((registration, address & AT_MASK, buffer.length()))
+        Ok((Place(address), buffer.length()))
     }
 
     /// The only buffer of a list.
@@ -115,10 +124,37 @@ impl Registered {
     }
 }
 
-/// In the address that a pool gives its buffers, at levels 1 to 3: the registration is above these
-/// bits, the place in the memory in them.
-pub const AT_BITS: u32 = 48;
-const AT_MASK: u64 = (1 << AT_BITS) - 1;
+/// A place in registered memory: the registration in the upper 16 bits, 0 for the server's window,
+/// and the offset below. It is also the address that a pool of levels 1 to 3 gives its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Place(pub u64);
+
+impl Place {
+    /// The registration is above these bits.
+    pub const BITS: u32 = 48;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    /// A place.
+    pub const fn new(registration: u16, at: u64) -> Self {
+        Self((registration as u64) << Self::BITS | at & Self::MASK)
+    }
+
+    /// The number of the memory.
+    #[inline(always)]
+    pub const fn registration(self) -> u16 {
+        (self.0 >> Self::BITS) as u16
+    }
+
+    /// The offset in it.
+    #[inline(always)]
+    pub const fn at(self) -> u64 {
+        self.0 & Self::MASK
+    }
+}
+
+/// A client's number of a request: 48 bits.
+pub const TAG_MASK: u64 = (1 << 48) - 1;
 
 /// What a request was, when its answer has come.
 #[derive(Debug)]
@@ -179,20 +215,28 @@ pub const LIFELINE: u8 = 0x80;
 pub struct Call {
     /// Whether data goes to the server.
     pub write: bool,
-    /// Which memory of the client; 0 for the window, [`NO_MEMORY`] for none.
-    pub registration: u16,
     /// Bytes.
     pub length: u32,
     /// Where, in the protocol's own meaning, with the flags in the upper byte.
     pub place: u64,
-    /// Where in the memory.
-    pub at: u64,
+    /// Which memory of the client, and where in it.
+    pub memory: Place,
 }
 
 /// Words of a request on a ring.
-pub const CALL_WORDS: usize = 8;
+pub const CALL_WORDS: usize = 5;
 /// Words of a completion on a ring.
-pub const DONE_WORDS: usize = 4;
+pub const DONE_WORDS: usize = 2;
+
+/// The first word of a request on a ring: direction and bytes.
+#[inline(always)]
+pub const fn first_word(write: bool, length: u32) -> u64 {
+    let operation = match write {
+        true => Operation::Write,
+        false => Operation::Read,
+    };
+    operation as u64 | (length as u64) << 32
+}
 
 impl Call {
     /// The flags.
@@ -221,33 +265,31 @@ impl Call {
     pub const fn arguments(&self) -> [u64; 4] {
         [
             self.place,
-            self.at,
+            self.memory.at(),
             self.length as u64,
-            self.registration as u64,
+            self.memory.registration() as u64,
         ]
     }
 
     /// The entry of a ring.
     #[inline(always)]
     pub const fn to_words(&self, tag: u64, trace: u64) -> [u64; CALL_WORDS] {
-        let first =
-            self.operation() as u64 | (self.registration as u64) << 16 | (self.length as u64) << 32;
-        [first, self.place, self.at, tag, trace, 0, 0, 0]
+        let first = first_word(self.write, self.length);
+        [first, self.place, self.memory.0, tag & TAG_MASK, trace]
     }
 
-    /// The request in an entry of a ring, with its number and trace. What is not known as a write is
-    /// a read; everything else is for the server to check.
+    /// The request in an entry of a ring, with its number. What is not known as a write is a read;
+    /// everything else is for the server to check.
     #[inline(always)]
-    pub const fn from_words(words: [u64; CALL_WORDS]) -> (Self, u64, u64) {
-        let [first, place, at, tag, trace, ..] = words;
+    pub const fn from_words(words: [u64; CALL_WORDS]) -> (Self, u64) {
+        let [first, place, memory, tag, _] = words;
         let call = Self {
             write: first as u8 == Operation::Write as u8,
-            registration: (first >> 16) as u16,
             length: (first >> 32) as u32,
             place,
-            at,
+            memory: Place(memory),
         };
-        (call, tag, trace)
+        (call, tag & TAG_MASK)
     }
 
     /// The request in a message to the server; `None` if it is no read or write, or longer than any
@@ -260,12 +302,14 @@ impl Call {
             return None;
         }
         let [place, at, length] = message.arguments;
+        if at > Place::MASK {
+            return None;
+        }
         Some(Self {
             write,
-            registration: message.what.registration(),
             length: u32::try_from(length).ok()?,
             place,
-            at,
+            memory: Place::new(message.what.registration(), at),
         })
     }
 }
@@ -308,37 +352,37 @@ impl Answer {
     }
 }
 
-/// A completion on a ring: the client's number, the status, the detail, the trace id.
+/// A completion on a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// The number that the request had.
+    /// The number that the request had, of 48 bits.
     pub tag: u64,
-    /// What came of it.
+    /// What came of it. The status has 16 bits, and the detail of a success is 0: as many bytes were
+    /// moved as were asked for.
     pub answer: Answer,
-    /// The request's.
-    pub trace: u64,
 }
 
 impl Done {
+    /// The entry for a success.
+    #[inline(always)]
+    pub const fn success(tag: u64) -> [u64; DONE_WORDS] {
+        [tag & TAG_MASK, 0]
+    }
+
     /// The entry of a ring.
     #[inline(always)]
     pub const fn to_words(self) -> [u64; DONE_WORDS] {
-        [
-            self.tag,
-            self.answer.status as u64,
-            self.answer.detail,
-            self.trace,
-        ]
+        let Answer { status, detail } = self.answer;
+        [self.tag & TAG_MASK | (status as u64) << 48, detail]
     }
 
     /// The completion in an entry of a ring.
     #[inline(always)]
-    pub const fn from_words([tag, status, detail, trace]: [u64; DONE_WORDS]) -> Self {
-        let status = status as u32;
+    pub const fn from_words([first, detail]: [u64; DONE_WORDS]) -> Self {
+        let status = (first >> 48) as u32;
         Self {
-            tag,
+            tag: first & TAG_MASK,
             answer: Answer { status, detail },
-            trace,
         }
     }
 }
@@ -389,10 +433,10 @@ mod tests {
     proptest! {
         #[test]
         fn calls_survive_both_ways(
-            write: bool, registration: u16, length: u32, place: u64, at: u64, tag: u64, trace: u64,
+            write: bool, memory: u64, length: u32, place: u64, tag in 0..=TAG_MASK, trace: u64,
         ) {
-            let call = Call { write, registration, length, place, at };
-            prop_assert_eq!(Call::from_words(call.to_words(tag, trace)), (call, tag, trace));
+            let call = Call { write, length, place, memory: Place(memory) };
+            prop_assert_eq!(Call::from_words(call.to_words(tag, trace)), (call, tag));
             let [a, b, c, d] = call.arguments();
             let what = What::new(Notice::Request, call.operation() as u8, d as u16, Rights::READ);
             let message = Message {
@@ -402,7 +446,7 @@ mod tests {
         }
 
         #[test]
-        fn any_words_are_an_entry(call: [u64; 8], done: [u64; 4]) {
+        fn any_words_are_an_entry(call: [u64; CALL_WORDS], done: [u64; DONE_WORDS]) {
             let _ = Call::from_words(call);
             let done = Done::from_words(done);
             prop_assert_eq!(Done::from_words(done.to_words()), done);
@@ -411,16 +455,25 @@ mod tests {
 
     #[test]
     fn other_operations_and_longer_ones_are_no_calls() {
-        let message = |operation, length| Message {
+        let message = |operation, at, length| Message {
             token: Token::NONE,
             object: 0,
             what: What::new(Notice::Request, operation as u8, 1, Rights::READ),
-            arguments: [0, 0, length],
+            arguments: [0, at, length],
             trace: 0,
         };
-        assert_eq!(Call::from_message(&message(Operation::GetMeta, 0)), None);
-        assert!(Call::from_message(&message(Operation::Read, u32::MAX.into())).is_some());
-        assert_eq!(Call::from_message(&message(Operation::Read, 1 << 32)), None);
+        assert_eq!(Call::from_message(&message(Operation::GetMeta, 0, 0)), None);
+        assert!(
+            Call::from_message(&message(Operation::Read, (1 << 48) - 1, u32::MAX.into())).is_some()
+        );
+        assert_eq!(
+            Call::from_message(&message(Operation::Read, 0, 1 << 32)),
+            None
+        );
+        assert_eq!(
+            Call::from_message(&message(Operation::Read, 1 << 48, 0)),
+            None
+        );
     }
 
     #[test]

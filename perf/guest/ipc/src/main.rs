@@ -11,6 +11,7 @@ extern crate alloc;
 mod call;
 mod polled;
 mod queue;
+mod ring;
 mod shared;
 
 use alloc::vec::Vec;
@@ -60,6 +61,9 @@ fn client(method: Method, only: Option<&str>) -> Result<(), Error> {
     }
     if wants("polled") {
         polled::measure(method)?;
+    }
+    if wants("ring") {
+        ring::measure(method)?;
     }
     report::end();
     Ok(())
