@@ -59,6 +59,8 @@ pub struct ProgramBoot {
     pub iommu: Option<bool>,
     /// What is behind its disk, if it has one.
     pub backend: Option<Backend>,
+    /// Cores, where time is taken; if nothing is said, as the flags have it.
+    pub cores: Option<u32>,
 }
 
 /// A machine that is booted, and what runs on it.
@@ -198,7 +200,7 @@ impl Plan {
                     device: boot.backend.map(|_| Device::Nvme),
                     backend: boot.backend,
                     iommu: boot.iommu,
-                    cores: None,
+                    cores: boot.cores,
                     words: [("{method}", boot.method.name())].into(),
                     cases: None,
                 };

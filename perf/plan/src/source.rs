@@ -70,6 +70,7 @@ struct BootEntry {
     method: Value,
     iommu: Option<bool>,
     backend: Option<Value>,
+    cores: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +154,7 @@ fn boot(entry: &BootEntry) -> Result<ProgramBoot, Invalid> {
             }
         },
         iommu: entry.iommu,
+        cores: entry.cores,
         backend: match backends[..] {
             [] | [Backend::Null] => backends.first().copied(),
             _ => {
