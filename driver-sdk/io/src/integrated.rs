@@ -330,9 +330,9 @@ impl Target {
         let buffers = filled.buffers();
         segments.clear();
         let mut total = 0;
-        for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
-            let address = buffer.address(self.space).ok_or(FOREIGN)?;
-            let bytes = buffer.length();
+        for part in (0..).map_while(|index| buffers.get(index)) {
+            let address = part.address(self.space).ok_or(FOREIGN)?;
+            let bytes = part.bytes().len() as u32;
             segments.push(Segment { address, bytes });
             total += u64::from(bytes);
         }

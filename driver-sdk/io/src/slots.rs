@@ -2,7 +2,7 @@
 //!
 //! The table has its final size from the start, so no request allocates. A slot fills one cache
 //! line, and idle ones are a list, the last used first. The name of a request is the index of its
-//! slot and how often that has been used, so a completion that comes twice, or for a request that
+//! slot and how often that has been used, 48 bits together, so a completion that comes twice, or for a request that
 //! never was, finds nothing.
 
 use alloc::boxed::Box;
@@ -10,13 +10,16 @@ use core::mem;
 
 use crate::{Buffers, Completion, Error, RequestId, TraceId};
 
-/// Added to a name for its next use: the index is in the lower half.
-const USE: u64 = 1 << 32;
+/// Added to a name for its next use: the index is in the lowest 16 bits.
+const USE: u64 = 1 << 16;
+/// The bits of a name: the index, and 32 bits that count.
+const NAME: u64 = (1 << 48) - 1;
 /// Set in the name that an idle slot has. No index is so large.
-const IDLE: u64 = 1 << 31;
+const IDLE: u64 = 1 << 15;
 
 /// A place for one request, while the other side has it.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
     /// `None` in an idle slot.
     buffers: Buffers,
@@ -25,6 +28,8 @@ struct Slot {
     trace: TraceId,
     /// The name of the request that is here; in an idle slot that of the last one, and [`IDLE`].
     id: u64,
+    /// A note of who keeps the request.
+    note: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
@@ -51,14 +56,25 @@ pub(crate) struct Kept<'a> {
     id: RequestId,
 }
 
+/// A request that is no longer kept.
+pub(crate) struct Taken {
+    pub(crate) id: RequestId,
+    pub(crate) user_data: u64,
+    pub(crate) trace: TraceId,
+    pub(crate) buffers: Buffers,
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    pub(crate) note: bool,
+}
+
 impl Slots {
-    /// Room for `capacity` requests, less than 2^31.
+    /// Room for `capacity` requests, at most 2^15.
     pub(crate) fn new(capacity: u32) -> Self {
         let slot = |index| Slot {
             buffers: Buffers::None,
             user_data: u64::from(index) + 1,
             trace: TraceId(0),
             id: u64::from(index) | IDLE,
+            note: false,
         };
         Self {
             slots: (0..capacity.min(IDLE as u32)).map(slot).collect(),
@@ -79,7 +95,7 @@ impl Slots {
         // There was nothing, so there is nothing to drop.
         mem::forget(mem::replace(&mut slot.buffers, buffers));
         Ok(Filled {
-            id: slot.id.wrapping_add(USE - IDLE),
+            id: slot.id.wrapping_add(USE - IDLE) & NAME,
             slot,
             idle: &mut self.idle,
         })
@@ -88,19 +104,9 @@ impl Slots {
     /// The request of this name, to be taken out; `None` if there is none.
     #[inline(always)]
     pub(crate) fn find(&mut self, id: RequestId) -> Option<Kept<'_>> {
-        let slot = self.slots.get_mut(id.0 as u32 as usize)?;
+        let slot = self.slots.get_mut(usize::from(id.0 as u16))?;
         let idle = &mut self.idle;
         (slot.id == id.0).then_some(Kept { slot, idle, id })
-    }
-
-    /// The request of whose name these are the lower 48 bits.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
-    #[inline(always)]
-    pub(crate) fn find_by_tag(&mut self, tag: u64) -> Option<Kept<'_>> {
-        let slot = self.slots.get_mut(tag as u32 as usize)?;
-        let (idle, id) = (&mut self.idle, RequestId(slot.id));
-        let same = (slot.id ^ tag) & crate::protocol::TAG_MASK == 0;
-        same.then_some(Kept { slot, idle, id })
     }
 
     /// The names of all requests that are here.
@@ -112,7 +118,7 @@ impl Slots {
 
     /// Whether there is a request of this name.
     pub(crate) fn contains(&self, id: RequestId) -> bool {
-        let slot = self.slots.get(id.0 as u32 as usize);
+        let slot = self.slots.get(usize::from(id.0 as u16));
         slot.is_some_and(|slot| slot.id == id.0)
     }
 }
@@ -139,6 +145,14 @@ impl Filled<'_> {
         RequestId(self.id)
     }
 
+    /// The same, with a note.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn keep_with(self, user_data: u64, trace: TraceId, note: bool) -> RequestId {
+        self.slot.note = note;
+        self.keep(user_data, trace)
+    }
+
     /// Gives the memory back, and leaves the slot idle.
     pub(crate) fn empty(self) -> Buffers {
         mem::take(&mut self.slot.buffers)
@@ -146,36 +160,37 @@ impl Filled<'_> {
 }
 
 impl Kept<'_> {
-    /// The request's name.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    /// Takes the request out.
     #[inline(always)]
-    pub(crate) fn id(&self) -> RequestId {
-        self.id
-    }
-
-    /// Takes the request out: the application's number, the trace, and the memory.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
-    #[inline(always)]
-    pub(crate) fn take(self) -> (u64, TraceId, Buffers) {
+    pub(crate) fn take(self) -> Taken {
         let Self { slot, idle, id } = self;
         slot.id = id.0 | IDLE;
-        let next = mem::replace(idle, u64::from(id.0 as u32));
-        let user_data = mem::replace(&mut slot.user_data, next);
-        (user_data, slot.trace, mem::take(&mut slot.buffers))
+        let next = mem::replace(idle, u64::from(id.0 as u16));
+        Taken {
+            id,
+            user_data: mem::replace(&mut slot.user_data, next),
+            trace: slot.trace,
+            buffers: mem::take(&mut slot.buffers),
+            note: slot.note,
+        }
     }
 
     /// Takes the request out, as a completion.
     #[inline(always)]
     pub(crate) fn complete(self, result: Result<(), Error>) -> Completion {
-        let Self { slot, idle, id } = self;
-        slot.id = id.0 | IDLE;
-        let next = mem::replace(idle, u64::from(id.0 as u32));
+        let Taken {
+            id,
+            user_data,
+            trace,
+            buffers,
+            ..
+        } = self.take();
         Completion {
             id,
-            user_data: mem::replace(&mut slot.user_data, next),
-            trace: slot.trace,
+            user_data,
+            trace,
             result,
-            buffers: mem::take(&mut slot.buffers),
+            buffers,
         }
     }
 }
@@ -232,36 +247,44 @@ mod tests {
     #[test]
     fn names_wrap_around() {
         let mut slots = Slots::new(1);
-        slots.slots[0].id = u64::from(u32::MAX) << 32 | IDLE;
+        slots.slots[0].id = (NAME & !0xffff) | IDLE;
         let id = keep(&mut slots);
         assert_eq!(id, RequestId(0));
         assert!(slots.contains(id));
         let _ = slots.find(id).unwrap().complete(Ok(()));
         assert!(!slots.contains(id));
-    }
-
-    #[test]
-    fn a_tag_finds_what_is_there_and_nothing_that_is_idle() {
-        let mut slots = Slots::new(2);
-        slots.slots[0].id = u64::from(u32::MAX - 1) << 32 | IDLE;
-        let id = keep(&mut slots);
-        let tag = id.0 & crate::protocol::TAG_MASK;
-        assert!(slots.find_by_tag(tag ^ 1 << 40).is_none());
-        assert_eq!(slots.find_by_tag(tag).unwrap().id(), id);
-        let _ = slots.find_by_tag(tag).unwrap().complete(Ok(()));
-        assert!(slots.find_by_tag(tag).is_none());
-        for tag in [0, 1, 2, IDLE, IDLE | 1] {
-            assert!(slots.find_by_tag(tag).is_none());
-        }
+        assert_eq!(keep(&mut slots), RequestId(USE));
     }
 
     #[test]
     fn unknown_names_find_nothing() {
         let mut slots = Slots::new(2);
         let id = keep(&mut slots);
-        for name in [0, 1, 2, USE + 1, IDLE, USE | IDLE, 1 | IDLE, !0, 1 << 63] {
+        for name in [
+            0,
+            1,
+            2,
+            USE + 1,
+            IDLE,
+            USE | IDLE,
+            1 | IDLE,
+            !0,
+            1 << 63,
+            1 << 16 | 2,
+        ] {
             assert!(slots.find(RequestId(name)).is_none(), "{name:#x}");
         }
         let _ = slots.find(id).unwrap().complete(Ok(()));
+        assert!(slots.find(id).is_none());
+    }
+
+    #[test]
+    fn there_are_as_many_as_an_index_can_name() {
+        let mut slots = Slots::new(u32::MAX);
+        assert_eq!(slots.capacity(), 1 << 15);
+        let names: alloc::collections::BTreeSet<_> =
+            (0..1 << 15).map(|_| keep(&mut slots).0).collect();
+        assert_eq!(names.len(), 1 << 15);
+        assert!(slots.fill(Buffers::None).is_err());
     }
 }

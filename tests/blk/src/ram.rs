@@ -461,7 +461,7 @@ fn a_corrupt_ring_ends_that_connection_only() -> Outcome {
         let connection = range.open("", 0)?;
         let memory = Memory::new(8192)?;
         let word = |at: u64, value: u32| memory.write_all(at, &value.to_le_bytes());
-        for (header, size) in [(0, 64), (256, 32)] {
+        for (header, size) in [(0, 40), (256, 16)] {
             word(header, 1)?;
             word(header + 8, 8)?;
             word(header + 12, size)?;
@@ -729,6 +729,7 @@ impl AtLevel for Hold {
 
     fn run<D: BlockDevice>(self, device: D) -> Outcome {
         let mut user = User::new(&device, 16)?;
+        let shared = harness::child::Shared::given();
         loop {
             for number in 0..16 {
                 let page = user.page()?;
@@ -736,7 +737,7 @@ impl AtLevel for Hold {
                     .push(Request::read(ByteOffset(4096 * number), page))?;
             }
             user.queue.kick();
-            harness::child::Shared::given().set(0, 1);
+            shared.set(0, 1);
             user.drain()?;
         }
     }
