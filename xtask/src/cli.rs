@@ -103,7 +103,7 @@ pub struct GuardsOptions {
 #[derive(Args, Debug)]
 pub struct BenchOptions {
     /// What is measured: a name in perf/plans, or the path of a TOML file
-    #[arg(default_value = "nvme")]
+    #[arg(default_value = "quick")]
     pub plan: String,
     /// Measure only this level; can be given several times
     #[arg(long, value_parser = parse_level)]
@@ -122,6 +122,9 @@ pub struct BenchOptions {
     /// Boots of each timed machine, instead of the plan's number
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: Option<u32>,
+    /// Measure this system as well, on the same machine with the same disk
+    #[arg(long, value_name = "SYSTEM", conflicts_with = "collect")]
+    pub vs: Option<Rival>,
     /// Compare with this earlier result, and say what has changed beyond the spread
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
@@ -153,6 +156,7 @@ impl BenchOptions {
             manifest: None,
             cores: 1,
             repetitions: None,
+            vs: None,
             baseline: None,
             repro: None,
             collect: None,
@@ -161,6 +165,13 @@ impl BenchOptions {
             html: None,
         }
     }
+}
+
+/// What Spillway can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rival {
+    /// A kernel of Debian, fetched with apt
+    Linux,
 }
 
 #[derive(Args)]

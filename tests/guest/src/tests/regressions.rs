@@ -8,8 +8,10 @@ use core::{
 
 use driver_sdk::{
     abi::{
+        call::Operation,
         limits::Limits,
         object::{ProcessMeta, ThreadArguments, ThreadMeta},
+        queue::Submission,
     },
     prelude::*,
     rt::syscall,
@@ -18,6 +20,7 @@ use driver_sdk::{
 use crate::{
     child::{PATIENCE, Shared, Victim, end_of, idle_process, leaves_nothing},
     harness::{Outcome, check, equal, tests},
+    serving::{Desk, entry, soon, submit},
     victims::run::{ELSEWHERE, ELSEWHERE_LENGTH},
 };
 
@@ -25,6 +28,8 @@ tests![
     ending_what_has_ended_changes_nothing,
     who_waits_for_a_last_thread_is_woken,
     work_on_another_process_is_finished,
+    a_batch_that_answers_its_own_queue_is_not_slept_over,
+    who_sleeps_beside_a_service_is_woken_when_all_is_told,
     ; 2 cores:
     a_thread_is_changed_in_the_middle_of_its_work,
 ];
@@ -123,6 +128,65 @@ fn work_on_another_process_is_finished() -> Outcome {
         equal!(mapped, Ok(ELSEWHERE));
         Ok(())
     })
+}
+
+/// A thread that answered, by an entry of its queue, a read that came from the same queue, went to
+/// sleep with the answer's data uncopied: whoever answers wakes who waits, and nobody waited yet.
+/// The same happened when another core answered while the thread copied something else.
+fn a_batch_that_answers_its_own_queue_is_not_slept_over() -> Outcome {
+    let server = Server::new(Service::new()?, 1, 64)?;
+    let object = server.mint(1, Rights::READ)?;
+    let mut queue = IoQueue::new(4, 0)?;
+    let mut buffer = [0u8; 16];
+    let arguments = [0, buffer.as_mut_ptr() as u64, 16, 0];
+    let read = Submission::new(object.handle(), Operation::Read, 5, arguments);
+    // SAFETY: the buffer lives until the queue is dropped, and is looked at after the completion.
+    unsafe { queue.submit(&read) }.map_err(|_| "no room")?;
+    queue.enter(0, Deadline::NOW)?;
+    let request = server.next(Answer::later(), Deadline::after(PATIENCE))?;
+    request.reply_data(&[7; 16]).submit(&mut queue);
+    queue.enter(1, Deadline::after(Duration::from_millis(100)))?;
+    let completion = queue.pop()?.ok_or("a completion is missing")?;
+    equal!((completion.user_data, completion.result()), (5, Ok(16)));
+    equal!(buffer, [7; 16]);
+    Ok(())
+}
+
+/// At the end of a service the events of its clients were signalled first and their requests answered
+/// then, in steps. On one core a client of level 3 woke between the two, found nothing, and slept
+/// until its deadline.
+fn who_sleeps_beside_a_service_is_woken_when_all_is_told() -> Outcome {
+    const REQUESTS: u32 = 60;
+    let desk = Desk::new()?;
+    let event = Arc::new(Event::new()?);
+    let given = event.clone();
+    let shares = desk.call(move |object| object.until(soon()).share(&*given, Rights::WRITE, 1));
+    desk.value(desk.request()?.token, 0)?;
+    equal!(shares.join(), Ok(0));
+    let object = desk.object.clone();
+    let sleeper = thread::spawn(move || -> Outcome<u32> {
+        let mut queue = IoQueue::new(64, 64)?;
+        for number in 0..REQUESTS {
+            let ask = entry(object.handle(), Operation::GetMeta, number.into(), [0; 4]);
+            submit(&mut queue, &ask)?;
+        }
+        queue.enter(0, soon())?;
+        event.wait(soon())?;
+        let mut told = 0;
+        while let Some(completion) = queue.pop()? {
+            equal!(completion.result(), Err(Error::ServerGone));
+            told += 1;
+        }
+        Ok(told)
+    });
+    desk.wait_for_counts(REQUESTS.into(), 0)?;
+    // Half of them have been taken, which takes the service longer.
+    for _ in 0..REQUESTS / 2 {
+        desk.request()?;
+    }
+    desk.service.end()?;
+    equal!(sleeper.join()?, REQUESTS);
+    Ok(())
 }
 
 /// A thread in a step of a long operation is on no list, but looked as if it were ready: changing
