@@ -2,7 +2,7 @@
 //!
 //! The table has its final size from the start, so no request allocates. A slot fills one cache
 //! line, and idle ones are a list, the last used first. The name of a request is the index of its
-//! slot and how often that has been used, 48 bits together, so a completion that comes twice, or for a request that
+//! slot and the number of the request on its queue, 48 bits together, so a completion that comes twice, or for a request that
 //! never was, finds nothing.
 
 use alloc::boxed::Box;
@@ -10,12 +10,12 @@ use core::mem;
 
 use crate::{Buffers, Completion, Error, RequestId, TraceId};
 
-/// Added to a name for its next use: the index is in the lowest 16 bits.
-const USE: u64 = 1 << 16;
-/// The bits of a name: the index, and 32 bits that count.
-const NAME: u64 = (1 << 48) - 1;
-/// Set in the name that an idle slot has. No index is so large.
-const IDLE: u64 = 1 << 15;
+/// In a name the index is below these bits, and 32 bits that count requests are above.
+const INDEX_BITS: u32 = 16;
+/// More slots there cannot be.
+const MOST: u32 = 1 << 15;
+/// The name that an idle slot has: no index is so large.
+const IDLE: u64 = u64::MAX;
 
 /// A place for one request, while the other side has it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ struct Slot {
     /// The request's; in an idle slot the index of the next one.
     user_data: u64,
     trace: TraceId,
-    /// The name of the request that is here; in an idle slot that of the last one, and [`IDLE`].
+    /// The name of the request that is here, or [`IDLE`].
     id: u64,
     /// A note of who keeps the request.
     note: bool,
@@ -40,12 +40,15 @@ pub(crate) struct Slots {
     slots: Box<[Slot]>,
     /// The first idle slot; past the end if there is none.
     idle: u64,
+    /// Requests so far, modulo 2^32.
+    count: u32,
 }
 
 /// An idle slot that has the memory of a request already, so that it is moved only once.
 pub(crate) struct Filled<'a> {
     slot: &'a mut Slot,
     idle: &'a mut u64,
+    count: &'a mut u32,
     id: u64,
 }
 
@@ -73,12 +76,13 @@ impl Slots {
             buffers: Buffers::None,
             user_data: u64::from(index) + 1,
             trace: TraceId(0),
-            id: u64::from(index) | IDLE,
+            id: IDLE,
             note: false,
         };
         Self {
-            slots: (0..capacity.min(IDLE as u32)).map(slot).collect(),
+            slots: (0..capacity.min(MOST)).map(slot).collect(),
             idle: 0,
+            count: 0,
         }
     }
 
@@ -95,9 +99,10 @@ impl Slots {
         // There was nothing, so there is nothing to drop.
         mem::forget(mem::replace(&mut slot.buffers, buffers));
         Ok(Filled {
-            id: slot.id.wrapping_add(USE - IDLE) & NAME,
+            id: u64::from(self.count) << INDEX_BITS | self.idle,
             slot,
             idle: &mut self.idle,
+            count: &mut self.count,
         })
     }
 
@@ -112,7 +117,7 @@ impl Slots {
     /// The names of all requests that are here.
     #[cfg_attr(not(feature = "native"), allow(dead_code))]
     pub(crate) fn names(&self) -> impl Iterator<Item = RequestId> {
-        let used = self.slots.iter().filter(|slot| slot.id & IDLE == 0);
+        let used = self.slots.iter().filter(|slot| slot.id != IDLE);
         used.map(|slot| RequestId(slot.id))
     }
 
@@ -139,6 +144,7 @@ impl Filled<'_> {
     /// Keeps the request: the other side has it.
     #[inline(always)]
     pub(crate) fn keep(self, user_data: u64, trace: TraceId) -> RequestId {
+        *self.count = self.count.wrapping_add(1);
         *self.idle = mem::replace(&mut self.slot.user_data, user_data);
         self.slot.id = self.id;
         self.slot.trace = trace;
@@ -164,7 +170,7 @@ impl Kept<'_> {
     #[inline(always)]
     pub(crate) fn take(self) -> Taken {
         let Self { slot, idle, id } = self;
-        slot.id = id.0 | IDLE;
+        slot.id = IDLE;
         let next = mem::replace(idle, u64::from(id.0 as u16));
         Taken {
             id,
@@ -247,30 +253,29 @@ mod tests {
     #[test]
     fn names_wrap_around() {
         let mut slots = Slots::new(1);
-        slots.slots[0].id = (NAME & !0xffff) | IDLE;
+        slots.count = u32::MAX;
         let id = keep(&mut slots);
-        assert_eq!(id, RequestId(0));
+        assert_eq!(id, RequestId(u64::from(u32::MAX) << INDEX_BITS));
         assert!(slots.contains(id));
         let _ = slots.find(id).unwrap().complete(Ok(()));
         assert!(!slots.contains(id));
-        assert_eq!(keep(&mut slots), RequestId(USE));
+        assert_eq!(keep(&mut slots), RequestId(0));
     }
 
     #[test]
     fn unknown_names_find_nothing() {
         let mut slots = Slots::new(2);
         let id = keep(&mut slots);
+        let next = 1 << INDEX_BITS;
         for name in [
-            0,
             1,
             2,
-            USE + 1,
+            next,
+            next | 1,
             IDLE,
-            USE | IDLE,
-            1 | IDLE,
-            !0,
+            IDLE >> INDEX_BITS,
+            1 << 15,
             1 << 63,
-            1 << 16 | 2,
         ] {
             assert!(slots.find(RequestId(name)).is_none(), "{name:#x}");
         }
@@ -281,7 +286,7 @@ mod tests {
     #[test]
     fn there_are_as_many_as_an_index_can_name() {
         let mut slots = Slots::new(u32::MAX);
-        assert_eq!(slots.capacity(), 1 << 15);
+        assert_eq!(slots.capacity(), MOST as usize);
         let names: alloc::collections::BTreeSet<_> =
             (0..1 << 15).map(|_| keep(&mut slots).0).collect();
         assert_eq!(names.len(), 1 << 15);
