@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::ui::{self, Step};
+use crate::{
+    interrupt,
+    ui::{self, Step},
+};
 
 /// The package that depends on the newest kernel for virtual machines. It has NVMe built in.
 const KERNEL: &str = "linux-image-cloud-amd64";
@@ -40,6 +43,9 @@ pub fn fetch(folder: &Path) -> Result<Files> {
     };
     if let Err(first) = system.download(folder) {
         let second = own.update().and_then(|()| own.download(folder));
+        if interrupt::requested() {
+            bail!("interrupted");
+        }
         if let Err(second) = second {
             bail!(
                 "the Linux column needs the packages {KERNEL} and {BUSYBOX} of Debian, and they \
@@ -99,6 +105,10 @@ impl Apt {
             command.args(["-o", &format!("Dir::State::lists={lists}")]);
             command.args(["-o", &format!("Dir::Cache={lists}")]);
         }
+        // Without a network it shall not take minutes to say so.
+        command.args(["-o", "Acquire::Retries=1"]);
+        command.args(["-o", "Acquire::http::Timeout=20"]);
+        command.args(["-o", "Acquire::https::Timeout=20"]);
         command
     }
 
@@ -107,7 +117,8 @@ impl Apt {
         if let Some(lists) = &self.lists {
             fs::create_dir_all(lists)?;
         }
-        output(self.command("apt-get").arg("update")).map(drop)
+        // A list that cannot be had is a warning to apt, with which a download fails later.
+        output(self.command("apt-get").args(["update", "--error-on=any"])).map(drop)
     }
 
     /// Downloads both packages and unpacks them in `folder`.
