@@ -10,6 +10,7 @@ pub mod guards;
 mod guest_suite;
 mod host;
 mod kernel;
+mod linux;
 mod loader;
 mod multiboot;
 mod nmi;
@@ -113,6 +114,7 @@ fn linked(
     }
     if tally.wants_kind(tally::BENCH) {
         bench::run(workspace, machine, tally)?;
+        linux::run(workspace, options, machine, tally)?;
     }
     let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));
