@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use spillway_plan::{Backend, Boot, Method, Plan};
+use spillway_plan::{Backend, Boot, Method, Plan, Wait};
 use spillway_report::{collect::Collector, schema};
 
 use super::{
@@ -29,6 +29,8 @@ use crate::{
 const LIMIT: u64 = 300;
 /// Bytes of a disk without a medium.
 const NULL_DISK: u64 = 1 << 30;
+/// Nanoseconds that a late one takes for a request.
+const LATE: u64 = 200_000;
 /// What a list of cases is called in the boot image.
 const MODULE: &str = "plan";
 
@@ -235,12 +237,22 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(Disk::null(NULL_DISK));
+        machine.disk = Some(match sleeps(boot) {
+            true => Disk::late(NULL_DISK, LATE),
+            false => Disk::null(NULL_DISK),
+        });
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
     }
+}
+
+/// Whether it is counted what sleeping costs. Then the disk takes its time: else it would depend on
+/// the host whether anybody goes to sleep before the answer is there.
+fn sleeps(boot: &Boot) -> bool {
+    let mut cases = boot.cases.iter().flat_map(|cases| &cases.cases);
+    boot.method == Method::Counted && cases.any(|case| case.wait != Wait::Poll)
 }
 
 /// One core, and a clock that advances by one nanosecond with each instruction. Idling would let
