@@ -124,7 +124,8 @@ impl Boots {
         let timed = |planned: &&Planned| planned.boot.method == Method::Timed;
         let counted = self.boots.iter().filter(|planned| !timed(planned));
         let rounds = (1..=self.repetitions).flat_map(|round| {
-            let boots = self.boots.iter().filter(timed);
+            let again = move |planned: &&Planned| round == 1 || !planned.boot.only_verifies();
+            let boots = self.boots.iter().filter(timed).filter(again);
             boots.map(move |planned| (planned, round))
         });
         let all: Vec<_> = counted.map(|planned| (planned, 1)).chain(rounds).collect();
