@@ -208,10 +208,12 @@ pub struct Group<'a> {
 /// What follows from level and depth, or is the level.
 const FREE: [&str; 5] = ["level", "qd", "threads", "batch", "system"];
 
-/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose.
+/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose. Nor are cases
+/// that verify: what they take is the looking, too.
 pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
     let mut sorted: BTreeMap<Vec<(&str, &str)>, Vec<Case<'a>>> = BTreeMap::new();
-    for case in cases.iter().filter(|case| case.label("step").is_empty()) {
+    let is_plain = |case: &&Case| case.label("step").is_empty() && case.label("verify").is_empty();
+    for case in cases.iter().filter(is_plain) {
         let fixed = case.labels.iter().filter(|(name, _)| !FREE.contains(name));
         let key = fixed.map(|(name, value)| (*name, *value)).collect();
         sorted.entry(key).or_default().push(case.clone());
@@ -240,6 +242,39 @@ pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
             cases: cases.clone(),
         })
         .collect()
+}
+
+/// What was verified, a sentence for each kind of load.
+pub fn checks(cases: &[Case<'_>]) -> Vec<String> {
+    let mut kinds: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.label("verify") == "on") {
+        let kind = ["device", "pattern", "reads"].map(|name| case.label(name));
+        let levels = kinds.entry(kind.into()).or_default();
+        let level = case.series();
+        if !levels.contains(&level) {
+            levels.push(level);
+        }
+    }
+    let sentence = |((device, pattern, reads), levels): ((&str, &str, &str), Vec<String>)| {
+        let writes = 100_u32.saturating_sub(reads.parse().unwrap_or(100));
+        let written = match writes {
+            0 => "nothing was written: the image is as it was before".into(),
+            _ => format!("{writes} in a hundred were writes, and the image holds what was written"),
+        };
+        format!(
+            "Verified on a disk image ({device}): every {pattern} read at {} held what it should; {written}.",
+            list(&levels)
+        )
+    };
+    kinds.into_iter().map(sentence).collect()
+}
+
+/// `a, b and c`.
+fn list(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 impl<'a> Group<'a> {

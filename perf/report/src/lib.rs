@@ -15,6 +15,7 @@ pub mod number;
 pub mod page;
 pub mod places;
 pub mod schema;
+pub mod sizes;
 pub mod statistics;
 pub mod table;
 pub mod why;

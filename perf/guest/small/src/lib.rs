@@ -19,7 +19,7 @@ use driver_sdk::{
 /// Bytes of a page.
 const PAGE: usize = 4096;
 
-/// Reads a page of a device, and reports. The program's first argument is what the device is.
+/// Reads a page of a device, and reports. The program's second argument is what the device is.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn run(level: &str, device: &impl BlockDevice) -> Result<(), String> {
         name: &format!("size/{level}_memory"),
         labels: &[
             ("level", level),
-            ("device", arguments().next().unwrap_or("?")),
+            ("device", arguments().nth(1).unwrap_or("?")),
         ],
         unit: "bytes",
         method: Method::Counted,

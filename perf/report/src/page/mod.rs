@@ -66,6 +66,7 @@ pub fn render(document: &Document, comparison: Option<&Comparison>) -> String {
                     @if let Some(comparison) = comparison { (changes(comparison)) }
                     (waterfall::section(&context, &steps))
                     @for group in &groups { (section(&context, group)) }
+                    @for sentence in case::checks(&cases) { p.note.checked { (sentence) } }
                     (tables::sizes(&context))
                     (tables::all(&context))
                     (environment::how_to_read())
