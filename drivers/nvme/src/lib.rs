@@ -45,6 +45,7 @@ mod completion;
 mod controller;
 mod identify;
 mod limits;
+mod prepared;
 mod prp;
 mod queue;
 mod recover;
@@ -56,5 +57,6 @@ mod status;
 
 pub use controller::{MAX_DEPTH, MAX_NAMESPACES, MAX_QUEUES, Nvme, Options};
 pub use identify::{ControllerInfo, Namespace};
+pub use prepared::Prepared;
 pub use queue::{Batch, Queue};
 pub use status::StatusField;

@@ -7,15 +7,13 @@
 use alloc::{boxed::Box, sync::Arc};
 use core::mem;
 
-use spillway_hal::block::{
-    BlockBatch, BlockCount, BlockDriverQueue, Completed, Lba, NamespaceId, Operation, Request,
-    Segment,
-};
-use spillway_hal::{Device, DriverError, Registers};
+use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request, Shape};
+use spillway_hal::{Device, DriverError, IoAddress, Registers};
 
-use crate::command::{COMPLETION_BYTES, Entry, opcode, transfer};
+use crate::command::{COMPLETION_BYTES, Entry};
 use crate::completion::{Difference, Expected};
 use crate::identify::Namespace;
+use crate::prepared::{Prepared, Usual};
 use crate::recover::Watch;
 use crate::registers::{Doorbell, doorbells};
 use crate::ring::Memory;
@@ -152,52 +150,6 @@ impl<D: Device> Ring<D> {
     }
 }
 
-/// Reads and writes like the last one that was checked in full: of one segment inside of one page,
-/// so that PRP entry 1 is all.
-#[derive(Clone, Copy)]
-pub(crate) struct Usual {
-    namespace: NamespaceId,
-    bytes: u32,
-    blocks: BlockCount,
-    /// The bits of an address that are zero, so that no page is left.
-    page_bits: u64,
-    /// The last block at which there are so many.
-    last: Lba,
-}
-
-impl Usual {
-    /// Nothing is usual.
-    pub(crate) const NONE: Self = Self {
-        namespace: NamespaceId(0),
-        bytes: 0,
-        blocks: BlockCount(0),
-        page_bits: 0,
-        last: Lba(0),
-    };
-
-    /// Transfers of `bytes`, whole blocks of the namespace and not more than a page.
-    pub(crate) fn new(namespace: &Namespace, bytes: u32) -> Self {
-        let blocks = u64::from(bytes) >> namespace.block_size.shift();
-        Self {
-            namespace: namespace.id,
-            bytes,
-            blocks: BlockCount(blocks),
-            page_bits: u64::from(bytes.next_power_of_two()) - 1,
-            last: Lba(namespace.capacity.0.saturating_sub(blocks)),
-        }
-    }
-
-    #[inline(always)]
-    fn covers(&self, request: &Request<'_>, Segment { address, bytes }: Segment) -> bool {
-        address.0 & self.page_bits == 0
-            && bytes == self.bytes
-            && request.blocks == self.blocks
-            && request.namespace == self.namespace
-            && request.lba <= self.last
-            && request.operation != Operation::Flush
-    }
-}
-
 /// Why a walk over the completion queue stops.
 enum Stop {
     /// There is no completion.
@@ -253,24 +205,14 @@ pub struct Batch<'a, D: Device> {
 }
 
 impl<D: Device> BlockBatch for Batch<'_, D> {
+    type Prepared = Prepared;
+
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
-            && self.usual.covers(request, segment)
-            && let Some(slot) = self.queue.slots.get_mut(self.idle)
+            && let Some(prepared) = self.usual.covers(request, segment)
+            && self.place(&prepared, request.lba, segment.address, request.tag)
         {
-            let opcode = match request.operation {
-                Operation::Read => opcode::READ,
-                _ => opcode::WRITE,
-            };
-            self.idle = slot.tag as usize;
-            slot.state = slot.state.wrapping_add(self.next_use);
-            slot.tag = request.tag;
-            let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-            let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
-            let entry = transfer(opcode, slot.state, id, prps, lba, blocks, fua);
-            self.queue.ring.memory.place(self.placed, entry);
-            self.placed = self.placed.wrapping_add(1);
             return Ok(());
         }
         // Copies, so that the compiler keeps the originals in registers.
@@ -283,9 +225,35 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
         }
         self.submit_other(&{ *request })
     }
+
+    #[inline(always)]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool {
+        prepared.covers(lba, address) && self.place(prepared, lba, address, tag)
+    }
 }
 
 impl<D: Device> Batch<'_, D> {
+    /// Places a command of one PRP entry, if there is room.
+    #[inline(always)]
+    fn place(&mut self, prepared: &Prepared, lba: Lba, address: IoAddress, tag: u64) -> bool {
+        let Some(slot) = self.queue.slots.get_mut(self.idle) else {
+            return false;
+        };
+        self.idle = slot.tag as usize;
+        slot.state = slot.state.wrapping_add(self.next_use);
+        slot.tag = tag;
+        let entry = prepared.entry(slot.state, lba, address);
+        self.queue.ring.memory.place(self.placed, entry);
+        self.placed = self.placed.wrapping_add(1);
+        true
+    }
+
     #[inline(always)]
     fn submit_other(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         self.write_back();
@@ -326,6 +294,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         = Batch<'a, D>
     where
         Self: 'a;
+    type Prepared = Prepared;
 
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
@@ -338,6 +307,12 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         // In case that it is forgotten: what it hands out must not be handed out again.
         batch.queue.idle = NONE;
         batch
+    }
+
+    fn prepare(&self, shape: &Shape) -> Option<Prepared> {
+        let mut known = self.namespaces.iter();
+        let namespace = known.find(|namespace| namespace.id == shape.namespace)?;
+        Prepared::new(namespace, shape)
     }
 
     #[inline]

@@ -206,6 +206,11 @@ impl Enter {
         if available >= self.minimum {
             return Progress::Done(Ok(available.into()));
         }
+        // What was answered by entries of this very batch, or while the lock was let go of: nobody
+        // else wakes the thread for it.
+        if self.queue.state.get(guard).answered.front().is_some() {
+            return Progress::More(Work::Enter(self));
+        }
         if sched::has_passed(self.deadline) {
             return Progress::Done(Err(Error::TimedOut));
         }

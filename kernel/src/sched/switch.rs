@@ -11,10 +11,13 @@ use x86_64::{VirtAddr, registers::model_specific::FsBase};
 
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
 use crate::{
-    arch::{core, cpu, entry, halt},
+    arch::{Core, core, cpu, entry, halt},
     ipc::{self, requests},
     kernel::{self, Guard, Kernel},
-    object::{Thread, thread::Phase},
+    object::{
+        Process, Thread,
+        thread::{Phase, ThreadState},
+    },
     platform::{apic, clock},
     time_page,
 };
@@ -93,19 +96,34 @@ pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
         && !thread.process.is_ending()
 }
 
-/// Whether this core can go straight to a thread that waits and was on this core last, to run at a
-/// priority, as [`can_switch_to`].
-#[inline]
-pub fn can_hand_over(kernel: &Kernel, thread: &Thread, priority: u8) -> bool {
-    let core = core();
+/// Whether this core can go straight to a thread that waits, was on this core last and has no work
+/// left, to run at a priority, as [`can_switch_to`]. Its process is not ending: it would not wait.
+#[inline(always)]
+pub fn can_hand_over(kernel: &Kernel, core: &Core, state: &ThreadState, priority: u8) -> bool {
     let me = core.index.get();
-    let state = thread.state.get(kernel);
     !core.must_reschedule()
         && state.home == me
-        && state.affinity & 1 << me != 0
-        && state.work.is_none()
-        && kernel.sched.cores[me].run.highest() <= Some(priority)
-        && !thread.process.is_ending()
+        && state.affinity & core.bit.get() != 0
+        && !kernel.sched.cores[me].run.has_above(priority)
+}
+
+/// Makes a thread the running one, for the rest of the time slice, in place of the one that runs;
+/// returns that. Both are on this core, and what they wait for is the caller's matter.
+#[inline(always)]
+pub fn hand_over(
+    kernel: &mut Kernel,
+    core: &Core,
+    thread: Arc<Thread>,
+    priority: u8,
+) -> Arc<Thread> {
+    kernel.sched.cores[core.index.get()].running = Some(priority);
+    let process = &*thread.process;
+    process.count(Counter::WakeUps, 1);
+    core.count_here(Counter::WakeUps, 1);
+    load(core, process, thread.fs_base);
+    let before = core.exchange_current(thread);
+    account_calls(&before);
+    before
 }
 
 /// Goes straight from the running thread, which has been put where it belongs, to another, which
@@ -141,16 +159,7 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     state.phase = Phase::Running;
     let priority = state.priority;
     kernel.sched.cores[core.index.get()].running = Some(priority);
-    if thread.process.space.enter() {
-        thread.process.count(Counter::AddressSpaceSwitches, 1);
-    }
-    // A program can change its `fs` by loading a segment, so what it left does not count.
-    FsBase::write(VirtAddr::new_truncate(thread.fs_base));
-    if cpu::flushes_branches() {
-        cpu::flush_branch_predictor();
-    }
-    core.count_here(Counter::ThreadSwitches, 1);
-    thread.process.count(Counter::ThreadSwitches, 1);
+    load(core, &thread.process, thread.fs_base);
     let context = thread.context_pointer();
     core.set_current(thread);
     core.set_reschedule(false);
@@ -161,6 +170,21 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     // SAFETY: the thread is this core's running one, was in no other core's hands since it was
     // taken out of a queue under the lock, and its address space is loaded.
     unsafe { entry::resume(context) }
+}
+
+/// Lets the processor see what a thread of a process sees, but for its registers.
+#[inline(always)]
+fn load(core: &Core, process: &Process, fs_base: u64) {
+    if process.space.enter(core) {
+        process.count(Counter::AddressSpaceSwitches, 1);
+    }
+    // A program can change its `fs` by loading a segment, so what it left does not count.
+    FsBase::write(VirtAddr::new_truncate(fs_base));
+    if cpu::flushes_branches() {
+        cpu::flush_branch_predictor();
+    }
+    core.count_here(Counter::ThreadSwitches, 1);
+    process.count(Counter::ThreadSwitches, 1);
 }
 
 /// Ticks in a time slice; converted once.

@@ -36,11 +36,12 @@ const LONGEST: u64 = 20_000;
 /// Nanoseconds that a client waits for an answer.
 const PATIENCE: u64 = 10_000_000_000;
 
-/// The numbers that a client and the test share, for each client.
-const BEGUN: usize = 0;
-const FLUSHED: usize = 1;
+/// The numbers that a client and the test share, for each client: servers by which it has begun to
+/// write, the last generation that is on the disk, the last that it began with.
+pub const BEGUN: usize = 0;
+pub const FLUSHED: usize = 1;
 const BEGUN_GENERATION: usize = 2;
-const NUMBERS: usize = 4;
+pub const NUMBERS: usize = 4;
 
 fn servers_killed_under_load() -> Outcome {
     let (rounds, blocks) = (number(1)?, number(2)?);
@@ -49,7 +50,7 @@ fn servers_killed_under_load() -> Outcome {
     for round in 0..rounds {
         let server = BlkServer::start(&ranges(blocks), true)?;
         for client in 0..CLIENTS {
-            check_range(&server, &shared, client)?;
+            check_range(&server.range(client, CLIENT)?, &shared, client)?;
         }
         let level = LEVELS[(round % 3) as usize];
         let mut clients = Vec::new();
@@ -81,7 +82,7 @@ fn servers_killed_under_load() -> Outcome {
     }
     let server = BlkServer::start(&ranges(blocks), true)?;
     for client in 0..CLIENTS {
-        check_range(&server, &shared, client)?;
+        check_range(&server.range(client, CLIENT)?, &shared, client)?;
         check!(
             shared.get(client as usize * NUMBERS + FLUSHED) > 0,
             "nothing was ever flushed"
@@ -91,13 +92,13 @@ fn servers_killed_under_load() -> Outcome {
 }
 
 /// Each sector has the last generation that was flushed, or one that was begun since.
-fn check_range(server: &BlkServer, shared: &Shared, client: u64) -> Outcome {
+pub fn check_range(disk: &Remote, shared: &Shared, client: u64) -> Outcome {
     let flushed = shared.get(client as usize * NUMBERS + FLUSHED);
     let begun = shared.get(client as usize * NUMBERS + BEGUN_GENERATION);
     if flushed == 0 {
         return Ok(());
     }
-    let device = Sync::open(&server.range(client, CLIENT)?)?;
+    let device = Sync::open(disk)?;
     let mut queue = device.open_queue(QueueOptions::default())?;
     let mut page = device
         .create_pool(BYTES as usize)?
@@ -127,24 +128,30 @@ pub fn client() -> Outcome {
     let object = object::<Remote>("disk").ok_or("no disk")?;
     let level = arguments().nth(2).ok_or("no level")?;
     let number = arguments().nth(3).ok_or("no number")?.parse::<usize>()? * NUMBERS;
-    at_level(level, &object, Writer { number })
+    let shared = &Shared::given();
+    at_level(level, &object, Writer { shared, number })
 }
 
-struct Writer {
-    number: usize,
+/// Writes until the server dies.
+pub struct Writer<'a> {
+    /// The numbers that are shared with the test.
+    pub shared: &'a Shared,
+    /// Where the client's begin.
+    pub number: usize,
 }
 
-impl AtLevel for Writer {
+impl AtLevel for Writer<'_> {
     type Output = ();
 
     fn run<D: BlockDevice>(self, device: D) -> Outcome {
-        let shared = Shared::given();
+        let shared = self.shared;
         let mut queue = device.open_queue(QueueOptions {
             depth: WRITES as u16 + 1,
             ..QueueOptions::default()
         })?;
         let pool = device.create_pool((WRITES * BYTES) as usize)?;
         let mut generation = shared.get(self.number + BEGUN_GENERATION);
+        let servers = shared.get(self.number + BEGUN);
         loop {
             generation += 1;
             shared.set(self.number + BEGUN_GENERATION, generation);
@@ -161,7 +168,7 @@ impl AtLevel for Writer {
                     Err(rejected) => refused(rejected.error)?,
                 }
             }
-            shared.set(self.number + BEGUN, 1);
+            shared.set(self.number + BEGUN, servers + 1);
             errors.extend(drain(&mut queue, accepted)?);
             if errors.is_empty() && accepted == WRITES as usize {
                 match queue.submit(Request::flush()) {

@@ -1,5 +1,6 @@
 //! Programs that reach a disk through blk-server, which they start and kill themselves: a RAM-disk
-//! (`ram`), a real one whose every byte is checked (`data`), one whose server is killed (`killed`).
+//! (`ram`), a real one whose every byte is checked (`data`), one whose server is killed (`killed`); or
+//! which devmgr starts, and starts again (`managed`).
 #![no_std]
 #![no_main]
 
@@ -7,6 +8,7 @@ extern crate alloc;
 
 mod data;
 mod killed;
+mod managed;
 mod ram;
 mod server;
 
@@ -20,9 +22,10 @@ fn main() -> i32 {
         Some("ram") => ram::TESTS,
         Some("data") => data::TESTS,
         Some("killed") => killed::TESTS,
+        Some("managed") => managed::TESTS,
         Some("victim") => return victim(),
         _ => {
-            println!("the first argument is `ram`, `data` or `killed`");
+            println!("the first argument is `ram`, `data`, `killed` or `managed`");
             return 1;
         }
     };
@@ -35,6 +38,7 @@ fn victim() -> i32 {
         Some("holder") => ram::holder(),
         Some("reader") => data::client(),
         Some("writer") => killed::client(),
+        Some("again") => managed::client(),
         other => {
             println!("no victim is called {other:?}");
             return 1;

@@ -21,6 +21,8 @@ use crate::{
 const PROGRAM: &str = "blk-tests";
 /// The numbers of cores.
 const CORES: [u32; 2] = [1, 2];
+/// And where devmgr starts what was killed.
+const CORES_MANAGED: [u32; 3] = [1, 2, 4];
 /// Servers that are killed.
 const KILLED: u64 = 12;
 const KILLED_IN_SOAK: u64 = 300;
@@ -71,6 +73,17 @@ pub fn run(
             let numbers = [rounds, DISK / 512].map(|number| number.to_string());
             let arguments = [&["killed".into()], &numbers[..]].concat();
             killed(&kind, boot("blk-killed", &arguments, cores)?, limit, tally)?;
+        }
+    }
+    for cores in options
+        .cores
+        .map_or(CORES_MANAGED.to_vec(), |cores| vec![cores])
+    {
+        let kind = format!("blk[managed, {cores}]");
+        if tally.wants_within(&kind) {
+            let rounds = if options.soak { KILLED_IN_SOAK } else { KILLED };
+            let arguments = ["managed".into(), rounds.to_string()];
+            killed(&kind, boot("blk-managed", &arguments, cores)?, limit, tally)?;
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ mod driver;
 mod request;
 
 pub use driver::Driver;
-pub use request::{Request, outcome};
+pub use request::{Request, opened, outcome};
 pub use spillway_task::{Either, Rejected, Sleep, Task, join, join_all, select};
 
 use core::time::Duration;
@@ -176,7 +176,9 @@ impl Handle {
         self.0.message().await
     }
 
-    /// Gives an answer together with everything else that is submitted.
+    /// Gives an answer together with everything else that is submitted, and in order: a request
+    /// that waits for room in a server's window holds it up. So no server should make requests with
+    /// data on its own objects by the executor that answers them.
     pub fn answer(&self, answer: Answer<'_>) {
         self.0.with_queue(|driver| answer.submit(&mut driver.queue));
     }

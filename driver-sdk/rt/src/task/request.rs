@@ -1,6 +1,6 @@
 //! Requests with their buffers.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use spillway_abi::{
     Error, Handle,
@@ -60,6 +60,15 @@ impl Request<Vec<u8>> {
     }
 }
 
+impl Request<String> {
+    /// Looks up a named object, as [`object::Operations::open`]. [`opened`] has the object.
+    pub fn open(object: &impl AsRef<OwnedHandle>, name: String, value: u64) -> Self {
+        let arguments = [name.as_ptr() as u64, name.len() as u64, value, 0];
+        // SAFETY: the string owns the memory, which does not move with it and is only read.
+        unsafe { Self::raw(submission(object, Operation::Open, arguments), name) }
+    }
+}
+
 impl Request<()> {
     /// Waits for an Event, a Timer, an Interrupt, a Process or a Thread.
     pub fn wait(object: &impl AsRef<OwnedHandle>, deadline: Deadline) -> Self {
@@ -110,4 +119,16 @@ pub fn outcome(completion: &Completion) -> Result<u64, Failure> {
         error,
         detail: completion.value,
     })
+}
+
+/// The object that a [`Request::open`] has found. To be called once: the handle is its caller's.
+///
+/// # Errors
+///
+/// Those of the operation.
+pub fn opened(completion: &Completion) -> Result<object::Remote, Failure> {
+    match u32::try_from(outcome(completion)?) {
+        Ok(raw) if raw != 0 => Ok(OwnedHandle::new(Handle::from_raw(raw)).into()),
+        _ => Err(Error::BadHandle.into()),
+    }
 }

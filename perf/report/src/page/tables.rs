@@ -105,7 +105,7 @@ pub fn sizes(context: &Context) -> Markup {
                     th.word { "level" } th { "text, bytes" } th { "data, bytes" } th { "memory, bytes" }
                     th.word { "runs unchanged on" }
                 } }
-                tbody { @for size in &sizes { tr style=(colour(size.level.name(), &mut 0)) {
+                tbody { @for size in &sizes { tr style=(colour(Some(size.level))) {
                     td.word.level { (size.level.name()) }
                     (cell(size.text)) (cell(size.data)) (cell(size.memory))
                     td.word { (size.devices.join(", ")) }

@@ -19,12 +19,15 @@ mod regressions;
 mod rights;
 mod schedule;
 mod served;
+mod servers;
 mod services;
 mod sharing;
 mod shootdown;
 mod start;
+mod stops;
 mod sync;
 mod table;
+mod tasks;
 mod threads;
 mod times;
 mod vector;
@@ -56,6 +59,9 @@ pub const ALL: &[&[Test]] = &[
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
+    stops::TESTS,
+    servers::TESTS,
+    tasks::TESTS,
     vector::TESTS,
     faults::TESTS,
     isolation::TESTS,

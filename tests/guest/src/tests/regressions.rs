@@ -8,8 +8,10 @@ use core::{
 
 use driver_sdk::{
     abi::{
+        call::Operation,
         limits::Limits,
         object::{ProcessMeta, ThreadArguments, ThreadMeta},
+        queue::Submission,
     },
     prelude::*,
     rt::syscall,
@@ -25,6 +27,7 @@ tests![
     ending_what_has_ended_changes_nothing,
     who_waits_for_a_last_thread_is_woken,
     work_on_another_process_is_finished,
+    a_batch_that_answers_its_own_queue_is_not_slept_over,
     ; 2 cores:
     a_thread_is_changed_in_the_middle_of_its_work,
 ];
@@ -123,6 +126,28 @@ fn work_on_another_process_is_finished() -> Outcome {
         equal!(mapped, Ok(ELSEWHERE));
         Ok(())
     })
+}
+
+/// A thread that answered, by an entry of its queue, a read that came from the same queue, went to
+/// sleep with the answer's data uncopied: whoever answers wakes who waits, and nobody waited yet.
+/// The same happened when another core answered while the thread copied something else.
+fn a_batch_that_answers_its_own_queue_is_not_slept_over() -> Outcome {
+    let server = Server::new(Service::new()?, 1, 64)?;
+    let object = server.mint(1, Rights::READ)?;
+    let mut queue = IoQueue::new(4, 0)?;
+    let mut buffer = [0u8; 16];
+    let arguments = [0, buffer.as_mut_ptr() as u64, 16, 0];
+    let read = Submission::new(object.handle(), Operation::Read, 5, arguments);
+    // SAFETY: the buffer lives until the queue is dropped, and is looked at after the completion.
+    unsafe { queue.submit(&read) }.map_err(|_| "no room")?;
+    queue.enter(0, Deadline::NOW)?;
+    let request = server.next(Answer::later(), Deadline::after(PATIENCE))?;
+    request.reply_data(&[7; 16]).submit(&mut queue);
+    queue.enter(1, Deadline::after(Duration::from_millis(100)))?;
+    let completion = queue.pop()?.ok_or("a completion is missing")?;
+    equal!((completion.user_data, completion.result()), (5, Ok(16)));
+    equal!(buffer, [7; 16]);
+    Ok(())
 }
 
 /// A thread in a step of a long operation is on no list, but looked as if it were ready: changing
