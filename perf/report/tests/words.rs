@@ -160,6 +160,50 @@ fn zero_is_said_of_places_only_where_it_was_counted() {
 }
 
 #[test]
+fn the_next_level_says_what_it_saves_and_where() {
+    let row = |level: &str, depth: u32, suffix: &str, value: f64| {
+        let labels = format!("level={level} qd={depth} threads=1 batch={depth} reads=100");
+        let name = format!("levels/{level}_qd{depth}{suffix}");
+        row(&name, "counted", "lower", &labels, &[value])
+    };
+    let rows = [
+        row("sync", 1, "", 3974.0),
+        row("sync", 1, "_app", 307.0),
+        row("sync", 1, "_driver", 300.0),
+        row("sync", 1, "_kernel", 3367.0),
+        row("async", 32, "", 1172.0),
+        row("async", 32, "_app", 167.0),
+        row("async", 32, "_driver", 320.0),
+        row("async", 32, "_kernel", 685.0),
+        row("integrated", 32, "", 162.0),
+        row("integrated", 32, "_app", 162.0),
+    ];
+    let cases = case::cases(&rows);
+    let reasons = why::reasons(&case::groups(&cases)[0]);
+    let says =
+        "Async at depth 32 saves 2802 of them: 2682 in the kernel and 140 in the application.";
+    assert!(reasons[0].text.ends_with(says), "{}", reasons[0].text);
+    // Where the next one's instructions went is not known, and the last has no next.
+    for reason in &reasons[1..] {
+        assert!(!reason.text.contains("saves"), "{}", reason.text);
+    }
+}
+
+#[test]
+fn what_hardly_ever_happens_is_not_mentioned() {
+    let text = reason(&[
+        counted("", 323.0),
+        counted("_interrupts", 0.0013),
+        counted("_bytes_copied", 0.08),
+        counted("_system_calls", 2.0),
+    ]);
+    assert_eq!(
+        text,
+        "A read costs 323 instructions of work. A batch of 32 takes 64 system calls."
+    );
+}
+
+#[test]
 fn odd_numbers_stay_per_operation() {
     let text = reason(&[counted("_system_calls", 0.05), counted("", 1.0)]);
     assert!(text.contains("It takes 0.05 system calls."), "{text}");
