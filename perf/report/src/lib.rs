@@ -11,6 +11,7 @@ pub mod case;
 pub mod collect;
 pub mod csv;
 pub mod limits;
+pub mod markdown;
 pub mod number;
 pub mod page;
 pub mod places;

@@ -15,8 +15,15 @@ pub struct Reason {
     pub series: String,
     /// The requests in flight of the case that it is about.
     pub depth: u32,
-    /// The sentences.
-    pub text: String,
+    /// What is to be said.
+    pub sentences: Vec<String>,
+}
+
+impl Reason {
+    /// The sentences in one.
+    pub fn text(&self) -> String {
+        self.sentences.join(" ")
+    }
 }
 
 /// One for each level of a group: about its cheapest counted case, or about its fastest if nothing
@@ -38,13 +45,13 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
         .map(|(index, (name, case))| Reason {
             series: (*name).clone(),
             depth: case.depth(),
-            text: sentences(
+            sentences: sentences(
                 case,
                 least.map(|(case, cost)| (case.series(), case.depth(), cost)),
                 chosen.get(index + 1).map(|(_, next)| *next),
             ),
         })
-        .filter(|reason| !reason.text.is_empty())
+        .filter(|reason| !reason.sentences.is_empty())
         .collect()
 }
 
@@ -80,7 +87,7 @@ fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
 
 /// Everything that can be said of a case; `least` is the cheapest of the comparison, `next` the one that is
 /// compared with it.
-fn sentences(case: &Case, least: Option<(String, u32, f64)>, next: Option<&Case>) -> String {
+fn sentences(case: &Case, least: Option<(String, u32, f64)>, next: Option<&Case>) -> Vec<String> {
     let all = [
         cost(case, least),
         places(case),
@@ -89,7 +96,7 @@ fn sentences(case: &Case, least: Option<(String, u32, f64)>, next: Option<&Case>
         next.and_then(|next| saved(case, next)),
         speed(case),
     ];
-    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    all.into_iter().flatten().collect()
 }
 
 fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
@@ -147,13 +154,16 @@ fn saved(case: &Case, next: &Case) -> Option<String> {
         };
         list(&places.iter().map(part).collect::<Vec<_>>(), "and")
     };
+    let less = match (&less[..], more.len()) {
+        ([(_, place)], 0) => format!(", in {place}"),
+        _ => format!(": {}", words(&less, "")?),
+    };
     let more = words(&more, " more").map_or(String::new(), |more| format!(", but {more}"));
     Some(format!(
-        "{} at depth {} saves {} of them: {}{more}.",
+        "{} at depth {} saves {} of them{less}{more}.",
         capital(&next.series()),
         next.depth(),
         number(saved.round()),
-        words(&less, "")?
     ))
 }
 
