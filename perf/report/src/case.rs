@@ -325,6 +325,14 @@ fn list(words: &[String]) -> String {
 }
 
 impl<'a> Group<'a> {
+    /// The title as the end of a sentence: "with wait poll".
+    pub fn heading(&self) -> String {
+        match self.title.starts_with("without ") {
+            true => self.title.clone(),
+            false => format!("with {}", self.title),
+        }
+    }
+
     /// The cases by level, those of ours first. Where one level has several cases of one depth, they
     /// are told apart by what distinguishes them.
     pub fn series(&self) -> Vec<(String, Vec<&Case<'a>>)> {

@@ -22,9 +22,13 @@ pub fn render(results: &[Measurement]) -> String {
     let mut text = String::new();
     for group in &compared {
         if !group.title.is_empty() {
-            text += &format!("with {}\n", group.title);
+            text += &format!("{}\n", group.heading());
         }
         text += &levels(group);
+        text.push('\n');
+    }
+    if !compared.is_empty() {
+        text += LEGEND;
         text.push('\n');
     }
     let steps = case::steps(&cases);
@@ -98,9 +102,14 @@ fn levels(group: &Group) -> String {
             text += &costs(&series);
         }
     }
-    text + "for one operation: instructions of work, and where; system calls, address-space switches,\n\
-            interrupts, register writes, bytes copied; a dash was not measured\n"
+    text
 }
+
+/// What the columns mean.
+const LEGEND: &str = "\
+for one operation: instructions of work, and where; system calls, address-space switches,
+interrupts, register writes, bytes copied; a dash was not measured
+";
 
 /// What was not measured.
 const NONE: &str = "–";

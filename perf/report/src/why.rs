@@ -5,7 +5,7 @@ use spillway_wire::{Method, Quantity};
 
 use crate::{
     case::{Case, Group, What},
-    number::{number, short},
+    number::{duration, number, short},
 };
 
 /// What is said of one level.
@@ -257,6 +257,19 @@ fn copies(case: &Case) -> Option<String> {
 }
 
 fn speed(case: &Case) -> Option<String> {
+    if !case.label("rate").is_empty() {
+        let percentile = |index| {
+            Some(duration(
+                case.row(Method::Timed, What::Percentile(index))?.value,
+            ))
+        };
+        return Some(format!(
+            "At a rate of {} a second, half of them took no longer than {}, 99 in a hundred no longer than {}.",
+            case.label("rate"),
+            percentile(0)?,
+            percentile(2)?
+        ));
+    }
     let throughput = case.row(Method::Timed, What::Throughput)?;
     let depth = case.depth();
     Some(format!(

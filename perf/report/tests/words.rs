@@ -204,6 +204,29 @@ fn what_hardly_ever_happens_is_not_mentioned() {
 }
 
 #[test]
+fn at_a_rate_it_is_latency_that_counts() {
+    let row = |suffix: &str, value: f64| {
+        let labels = "level=shared qd=32 rate=5000 reads=100";
+        row(
+            &format!("levels/shared_qd32{suffix}"),
+            "timed",
+            "lower",
+            labels,
+            &[value],
+        )
+    };
+    let text = reason(&[
+        row("_latency_p50", 20_000.0),
+        row("_latency_p99", 3_000_000.0),
+        row("_iops", 4999.0),
+    ]);
+    assert_eq!(
+        text,
+        "At a rate of 5000 a second, half of them took no longer than 20 µs, 99 in a hundred no longer than 3 ms."
+    );
+}
+
+#[test]
 fn a_readme_gets_whole_tables() {
     let text = spillway_report::markdown::render(&document(QUICK));
     let tables: Vec<Vec<&str>> = text
@@ -297,6 +320,10 @@ fn groups_say_what_tells_them_apart() {
         .map(|group| group.title.clone())
         .collect();
     assert_eq!(titles, ["", "wait poll"]);
+    let mut group = case::groups(&cases)[1].clone();
+    assert_eq!(group.heading(), "with wait poll");
+    group.title = "without rate".into();
+    assert_eq!(group.heading(), "without rate");
 }
 
 #[test]

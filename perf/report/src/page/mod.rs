@@ -119,7 +119,7 @@ fn section(context: &Context, group: &Group) -> Markup {
         section {
             h2 {
                 @if group.title.is_empty() { "What a level costs, and why" }
-                @else { "The same with " (group.title) }
+                @else { "The same " (group.heading()) }
             }
             (cards::cards(group))
             p.caption { "Everywhere here: " (conditions(&group.conditions())) "." }
