@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! **Where to look.** `queue.rs` is the hot path. `split.rs` submits what is not simple, `recover.rs`
+//! **Where to look.** `hot.rs` is the hot path, all of it. `split.rs` submits what is not simple, `recover.rs`
 //! handles what goes wrong, `controller.rs` starts the device. `docs/nvme.md` lists what is
 //! supported, with the sections of the specification and the tests.
 //!
@@ -43,6 +43,7 @@ mod admin;
 mod command;
 mod completion;
 mod controller;
+mod hot;
 mod identify;
 mod limits;
 mod prepared;

@@ -1,10 +1,9 @@
 //! Reads and writes of one segment inside of one page, whose common part was checked before: PRP
 //! entry 1 is all, and two words of the command are known.
 
-use spillway_hal::IoAddress;
 use spillway_hal::block::{BlockCount, Lba, NamespaceId, Operation, Request, Segment, Shape};
 
-use crate::command::{Entry, opcode, transfer};
+use crate::command::{opcode, transfer};
 use crate::identify::Namespace;
 use crate::prp::PAGE;
 
@@ -12,12 +11,12 @@ use crate::prp::PAGE;
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared {
     /// Words 0 and 6 of the command, without the identifier.
-    word0: u64,
-    word6: u64,
+    pub(crate) word0: u64,
+    pub(crate) word6: u64,
     /// The bits of an address that are zero, so that no page is left.
-    page_bits: u64,
+    pub(crate) page_bits: u64,
     /// The last block at which there are so many.
-    last: Lba,
+    pub(crate) last: Lba,
 }
 
 impl Prepared {
@@ -45,19 +44,6 @@ impl Prepared {
             page_bits: bytes.next_power_of_two() - 1,
             last: Lba(namespace.capacity.0 - blocks.0),
         })
-    }
-
-    /// Whether a request with this place and memory is of the kind.
-    #[inline(always)]
-    pub(crate) fn covers(&self, lba: Lba, address: IoAddress) -> bool {
-        address.0 & self.page_bits == 0 && lba <= self.last
-    }
-
-    /// The command, whose identifier comes as a slot has it.
-    #[inline(always)]
-    pub(crate) fn entry(&self, identity: u64, lba: Lba, address: IoAddress) -> Entry {
-        let word0 = self.word0 | identity >> 32;
-        [word0, 0, 0, address.0, 0, lba.0, self.word6, 0]
     }
 }
 
