@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use spillway_plan::{Backend, Boot, Method, Plan, Wait};
+use spillway_plan::{Backend, Boot, Device, Method, Plan, Wait};
 use spillway_report::{collect::Collector, schema::OtherSystem};
 
 use super::{
