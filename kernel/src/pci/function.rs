@@ -117,6 +117,9 @@ impl Function {
                 State::Bridge
             }),
         };
+        if matches!(header, DEVICE | BUS_BRIDGE) {
+            function.disable_all_messages();
+        }
         if is_endpoint {
             function.change_command(COMMAND_BUS_MASTER, false);
             function.read_bars(BARS as u8);
@@ -169,20 +172,24 @@ impl Function {
         (can_be && super::may_be_registers(start, end)).then_some(MemoryBar { start, size })
     }
 
+    /// Switches off the messages that the firmware may have left on, also those that will not be used.
+    fn disable_all_messages(&self) {
+        for (kind, at) in header::capabilities(|offset| self.config.read(offset)) {
+            match kind {
+                MSIX => disable_msix(&self.config, at),
+                MSI => disable_msi(&self.config, at),
+                _ => {}
+            }
+        }
+    }
+
     fn read_capabilities(&mut self) {
         let config = self.config;
         for (kind, at) in header::capabilities(|offset| config.read(offset)) {
             match kind {
-                MSIX => {
-                    disable_msix(&config, at);
-                    self.messages = Messages::msix(&config, at, &self.bars);
-                }
-                MSI => {
-                    // Firmware may have left it on, also where the table is used.
-                    disable_msi(&config, at);
-                    if matches!(self.messages, Messages::None) {
-                        self.messages = Messages::msi(&config, at);
-                    }
+                MSIX => self.messages = Messages::msix(&config, at, &self.bars),
+                MSI if matches!(self.messages, Messages::None) => {
+                    self.messages = Messages::msi(&config, at);
                 }
                 EXPRESS => self.reset = self.reset.or(ResetMethod::express(&config, at)),
                 POWER => self.reset = self.reset.or(ResetMethod::power(&config, at)),
