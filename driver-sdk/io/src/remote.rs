@@ -22,11 +22,13 @@ use crate::{
     slots::Slots,
 };
 
-/// What the server gets to do with the memory of a pool.
+/// What the server gets to do with the memory of a pool. It can pass it on: a server that stands
+/// before another one has that one's device reach it.
 const POOL_RIGHTS: Rights = Rights::READ
     .union(Rights::WRITE)
     .union(Rights::MAP)
-    .union(Rights::DMA);
+    .union(Rights::DMA)
+    .union(Rights::TRANSFER);
 
 /// A client's own object at a server, of the range or port that its handle led to. Nobody else can
 /// name the memory that is registered here.

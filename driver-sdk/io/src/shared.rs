@@ -109,15 +109,24 @@ impl SharedPath {
         let entries = u32::from(depth).next_power_of_two();
         let (rings, memory) = ClientRings::new(entries).map_err(failed)?;
         let (theirs, ours) = (Event::new().map_err(failed)?, Event::new().map_err(failed)?);
-        let rights = Rights::READ | Rights::WRITE | Rights::MAP;
+        // A server that stands before another one passes them on.
+        let rights = Rights::READ | Rights::WRITE | Rights::MAP | Rights::TRANSFER;
         let give = |link: u64, key| key | link << 8;
         let link = object.share(&memory, rights, give(entries.into(), share::RINGS));
         let link = link.map_err(refused)?;
         object
-            .share(&theirs, Rights::WAIT, give(link, share::SERVER_EVENT))
+            .share(
+                &theirs,
+                Rights::WAIT | Rights::TRANSFER,
+                give(link, share::SERVER_EVENT),
+            )
             .map_err(refused)?;
         object
-            .share(&ours, Rights::WRITE, give(link, share::CLIENT_EVENT))
+            .share(
+                &ours,
+                Rights::WRITE | Rights::TRANSFER,
+                give(link, share::CLIENT_EVENT),
+            )
             .map_err(refused)?;
         Ok(Self {
             rings,

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use spillway_abi::{
     Rights,
     limits::{DEFAULT_PRIORITY, Limits},
+    startup,
 };
 
 pub use check::Invalid;
@@ -204,4 +205,20 @@ pub enum Grant {
     Devices,
     /// Lists and opens its own descendants, and makes more.
     Processes,
+}
+
+impl Grant {
+    /// What the process calls the handle.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Log => startup::LOG,
+            Self::Clock => startup::CLOCK,
+            Self::Counters => startup::COUNTERS,
+            Self::Power => startup::POWER,
+            Self::Image => startup::IMAGE,
+            Self::Module(name) => name,
+            Self::Devices => startup::DEVICES,
+            Self::Processes => startup::PROCESSES,
+        }
+    }
 }

@@ -2,9 +2,11 @@
 
 use alloc::{collections::BTreeMap, format};
 
+use spillway_abi::startup;
+
 use crate::{
-    Grant, Invalid, MAX_MODULE_NAME, MAX_NAME, MAX_PROVIDES, MAX_SERVICES, Manifest, Process,
-    check::{OWN_NAMES, check_name, require},
+    Invalid, MAX_MODULE_NAME, MAX_NAME, MAX_PROVIDES, MAX_SERVICES, Manifest, Process,
+    check::{check_name, require},
 };
 
 /// What one process provides and gets.
@@ -21,13 +23,13 @@ pub fn check_process(process: &Process) -> Result<(), Invalid> {
     }
     for (index, object) in process.services.iter().enumerate() {
         check_name("an object of a service", &object.name, MAX_MODULE_NAME)?;
-        let is_module = process
-            .grants
-            .iter()
-            .any(|grant| matches!(grant, Grant::Module(module) if *module == object.name));
         let before = &process.services[..index];
-        let is_taken = is_module
-            || OWN_NAMES.contains(&object.name.as_str())
+        // A name that is not granted is free: a process can serve what the kernel would otherwise.
+        let is_taken = object.name == startup::SELF
+            || process
+                .grants
+                .iter()
+                .any(|grant| grant.name() == object.name)
             || before.iter().any(|other| other.name == object.name);
         require(!is_taken, || {
             format!(
@@ -75,7 +77,7 @@ pub fn check(manifest: &Manifest) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ServedObject, ServiceRight};
+    use crate::{Grant, ServedObject, ServiceRight};
     use alloc::{
         string::{String, ToString},
         vec,
@@ -126,9 +128,17 @@ mod tests {
 
     #[test]
     fn an_object_cannot_pose_as_another_handle() {
-        for name in ["log", "self", "processes"] {
-            let refused = refusal(|client, _| client.services = vec![object(name, "disk")]);
-            assert!(refused.contains("another handle"), "{name}");
+        let own = refusal(|client, _| client.services = vec![object("self", "disk")]);
+        assert!(own.contains("another handle"));
+        for (name, grant) in [("log", Grant::Log), ("processes", Grant::Processes)] {
+            let change = |granted: bool| {
+                refusal(|client, _| {
+                    client.services = vec![object(name, "disk")];
+                    client.grants = if granted { vec![grant.clone()] } else { vec![] };
+                })
+            };
+            assert!(change(true).contains("another handle"), "{name}");
+            assert_eq!(change(false), "accepted");
         }
         let twins = refusal(|client, _| client.services = vec![object("a", "disk"); 2]);
         assert!(twins.contains("another handle"));

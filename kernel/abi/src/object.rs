@@ -19,6 +19,8 @@
 //!
 //! Devices and what belongs to them are in [`crate::device`].
 
+use core::mem::offset_of;
+
 use crate::{Error, limits::Limits, status::Fault};
 
 macro_rules! numbered {
@@ -256,6 +258,37 @@ pub struct ProcessArguments {
     pub reserved: u32,
 }
 
+/// Bytes of [`ProcessArguments`], as a server of a table of processes gets them.
+pub const PROCESS_ARGUMENTS_SIZE: usize = size_of::<ProcessArguments>();
+
+impl ProcessArguments {
+    /// What lies in memory, little-endian. Whether it makes sense is not checked.
+    pub fn from_bytes(bytes: &[u8; PROCESS_ARGUMENTS_SIZE]) -> Self {
+        const LIMITS: usize = offset_of!(ProcessArguments, limits);
+        let half = |at: usize| {
+            let mut half = [0; 4];
+            half.copy_from_slice(&bytes[at..at + 4]);
+            u32::from_le_bytes(half)
+        };
+        let word = |at: usize| u64::from(half(at)) | u64::from(half(at + 4)) << 32;
+        let mut name = [0; PROCESS_NAME_LENGTH];
+        name.copy_from_slice(&bytes[..PROCESS_NAME_LENGTH]);
+        Self {
+            name,
+            limits: Limits {
+                memory: word(LIMITS + offset_of!(Limits, memory)),
+                handles: half(LIMITS + offset_of!(Limits, handles)),
+                threads: half(LIMITS + offset_of!(Limits, threads)),
+                processes: half(LIMITS + offset_of!(Limits, processes)),
+                requests: half(LIMITS + offset_of!(Limits, requests)),
+            },
+            affinity: word(offset_of!(ProcessArguments, affinity)),
+            max_priority: half(offset_of!(ProcessArguments, max_priority)),
+            reserved: half(offset_of!(ProcessArguments, reserved)),
+        }
+    }
+}
+
 /// One process in a table of processes: a record of [`PROCESS_ENTRY_SIZE`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -316,7 +349,7 @@ pub const fn is_process_name(name: &[u8]) -> bool {
 
 const _: () = {
     assert!(size_of::<ThreadArguments>() == 56);
-    assert!(core::mem::offset_of!(ThreadArguments, affinity) == 48);
+    assert!(offset_of!(ThreadArguments, affinity) == 48);
     assert!(size_of::<ProcessArguments>() == PROCESS_NAME_LENGTH + size_of::<Limits>() + 16);
     assert!(Fault::COUNT < 256);
 };
@@ -345,6 +378,27 @@ mod tests {
         ] {
             assert!(!is_process_name(name.as_bytes()), "{name:?}");
         }
+    }
+
+    #[test]
+    fn arguments_of_a_process_are_read_where_they_lie() {
+        let bytes = core::array::from_fn(|index| index as u8);
+        let word = |at: u64| (0..8).fold(0, |word, byte| word | (at + byte) << (8 * byte));
+        let arguments = ProcessArguments::from_bytes(&bytes);
+        assert_eq!(arguments.name, core::array::from_fn(|index| index as u8));
+        let Limits {
+            memory,
+            handles,
+            threads,
+            processes,
+            requests,
+        } = arguments.limits;
+        assert_eq!(memory, word(32));
+        assert_eq!([handles, threads], [word(40) as u32, word(44) as u32]);
+        assert_eq!([processes, requests], [word(48) as u32, word(52) as u32]);
+        assert_eq!(arguments.affinity, word(56));
+        assert_eq!(arguments.max_priority, word(64) as u32);
+        assert_eq!(arguments.reserved, word(68) as u32);
     }
 
     #[test]

@@ -179,18 +179,18 @@ impl Core {
 
     /// Makes another thread the running one, and returns the one that was.
     ///
-    /// # Panics
+    /// # Safety
     ///
-    /// In the scheduler, where no thread is running.
+    /// A thread must be running: this is not the scheduler.
     #[inline(always)]
-    pub fn exchange_current(&self, thread: Arc<Thread>) -> Arc<Thread> {
+    pub unsafe fn exchange_current(&self, thread: Arc<Thread>) -> Arc<Thread> {
         let context = thread.context_pointer();
         self.context.set(context);
         // SAFETY: the segments are this core's own, and nothing else borrows them.
         unsafe { (*self.segments.get()).set_trap_stack(context) };
         let before = self.current.replace(Arc::into_raw(thread));
-        assert!(!before.is_null(), "no thread is running on this core");
-        // SAFETY: as in `take_current`.
+        debug_assert!(!before.is_null());
+        // SAFETY: as in `take_current`; the caller promises that it is not null.
         unsafe { Arc::from_raw(before) }
     }
 

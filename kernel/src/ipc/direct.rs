@@ -5,9 +5,7 @@
 //! checked and told there. Both leave the same behind, but that what was asked is kept as
 //! [`Handed`].
 //!
-//! Nothing is counted up and down for the switch: the core's reference to the running thread goes to
-//! where the thread is found when it is its turn again (a client's into what it asked, a server's
-//! into its service), and the reference that is there goes to the core.
+//! A client is found in what it asked, a server in its service.
 
 use alloc::sync::Arc;
 use core::mem;
@@ -22,10 +20,7 @@ use super::{Asked, Direct, has_news, promote_server};
 use crate::{
     arch::{self, Core, go_on},
     kernel::{Guard, Kernel},
-    object::{
-        Object, Remote, Thread,
-        thread::{Phase, ThreadState, Wait},
-    },
+    object::{Object, Remote, Thread, thread::Wait},
     sched,
 };
 
@@ -129,27 +124,18 @@ pub fn ask(
     let object = remote.number;
     remote.state.get_mut(kernel).uses += 1;
     let token = Token::new(client.slot, None, kernel.requests.next_sequence());
-    let state = server.state.get_mut(kernel);
-    state.priority = priority;
-    begin_running(state);
-    if state.timed {
-        sched::forget_deadline(kernel, &server);
-    }
-    // SAFETY: the client is this core's running thread, and in a system call.
-    unsafe { go_on::leave(client.context_pointer()) };
+    server.state.get_mut(kernel).priority = priority;
     let context = server.context_pointer();
-    let asker = sched::hand_over(kernel, core, server, priority);
-    let state = client.state.get_mut(kernel);
-    stop_running(state, Wait::Answer);
-    put(
-        &mut state.handed,
-        Handed {
-            asker,
-            remote,
-            token,
-            what,
-        },
-    );
+    let (asker, waited) = sched::hand_over(kernel, core, client, Wait::Answer, server);
+    // It names a service, no more.
+    mem::forget(waited);
+    let handed = Handed {
+        asker,
+        remote,
+        token,
+        what,
+    };
+    sched::put(&mut client.state.get_mut(kernel).handed, handed);
     drop(guard);
     let message = Message {
         token,
@@ -169,9 +155,9 @@ pub fn ask(
 pub fn answer(mut guard: Guard, server: &Thread, service: u64, token: Token, value: u64) -> Guard {
     let kernel = &mut *guard;
     let core = arch::core();
-    let Some(priority) = can_answer(kernel, core, server, service, token) else {
+    if !can_answer(kernel, core, server, service, token) {
         return guard;
-    };
+    }
     let state = sched::state_at(kernel, token.asker());
     let Some(Handed { asker, remote, .. }) = state.and_then(|state| state.handed.take()) else {
         return guard;
@@ -180,42 +166,40 @@ pub fn answer(mut guard: Guard, server: &Thread, service: u64, token: Token, val
     let service = &remote.service;
     let key = service.key();
     service.state.get_mut(kernel).taken_count -= 1;
-    let state = asker.state.get_mut(kernel);
-    begin_running(state);
-    // SAFETY: the server is this core's running thread, and in a system call.
-    unsafe { go_on::leave(server.context_pointer()) };
     let context = asker.context_pointer();
-    let itself = sched::hand_over(kernel, core, asker, priority);
-    put(&mut service.state.get_mut(kernel).server, itself);
+    let (itself, waited) = sched::hand_over(kernel, core, server, Wait::Serve(key), asker);
+    // It waited for the answer, which has been taken out.
+    mem::forget(waited);
+    sched::put(&mut service.state.get_mut(kernel).server, itself);
     let state = server.state.get_mut(kernel);
     state.priority = state.own_priority;
-    stop_running(state, Wait::Serve(key));
     // Somebody has a handle to the object, so this is not the last reference.
-    drop(remote);
+    if let Some(remote) = Arc::into_inner(remote) {
+        end(remote);
+    }
     drop(guard);
     // SAFETY: the client is this core's running thread, its address space is loaded, and it left by
     // a system call: it waited in `do_io`.
     unsafe { go_on::with_value(context, value) }
 }
 
-/// The priority of the thread that a token names, if a server thread can answer it and then only
-/// has to wait.
+/// Whether a server thread can give the answer to the thread that a token names, and then only has to
+/// wait.
 #[inline(always)]
-fn can_answer(
-    kernel: &Kernel,
-    core: &Core,
-    server: &Thread,
-    service: u64,
-    token: Token,
-) -> Option<u8> {
+fn can_answer(kernel: &Kernel, core: &Core, server: &Thread, service: u64, token: Token) -> bool {
     const NEEDED: Rights = Rights::WAIT.union(Rights::WRITE);
     let handles = &server.process.state.get(kernel).handles;
-    let (Object::Service(service), rights) = handles.get_raw(service)? else {
-        return None;
+    let Some((Object::Service(service), rights)) = handles.get_raw(service) else {
+        return false;
     };
     let state = service.state.get(kernel);
-    let client = kernel.sched.peek(token.asker())?.state.get(kernel);
-    let handed = client.handed.as_ref()?;
+    let client = kernel.sched.peek(token.asker());
+    let Some(client) = client.map(|client| client.state.get(kernel)) else {
+        return false;
+    };
+    let Some(handed) = &client.handed else {
+        return false;
+    };
     let is_right = rights.contains(NEEDED)
         // Only the server answers.
         && Arc::ptr_eq(&service.owner, &server.process)
@@ -227,34 +211,10 @@ fn can_answer(
         && state.queue.is_none()
         && !state.ended
         && !server.state.get(kernel).hasty;
-    let priority = client.priority;
-    (is_right && only_waits && sched::can_hand_over(kernel, core, client, priority))
-        .then_some(priority)
+    is_right && only_waits && sched::can_hand_over(kernel, core, client, client.priority)
 }
 
-/// The thread waited without anything to be given back for that.
-#[inline(always)]
-fn begin_running(state: &mut ThreadState) {
-    let before = mem::replace(&mut state.phase, Phase::Running);
-    debug_assert!(matches!(
-        before,
-        Phase::Waiting(Wait::Answer | Wait::Serve(_))
-    ));
-    // There is nothing in it to be dropped, which the compiler does not know.
-    mem::forget(before);
-}
-
-/// The thread ran, and waits from here on.
-#[inline(always)]
-fn stop_running(state: &mut ThreadState, wait: Wait) {
-    let before = mem::replace(&mut state.phase, Phase::Waiting(wait));
-    debug_assert!(matches!(before, Phase::Running));
-    mem::forget(before);
-}
-
-/// Puts something where nothing is, which the compiler does not know.
-#[inline(always)]
-fn put<T>(place: &mut Option<T>, value: T) {
-    debug_assert!(place.is_none());
-    mem::forget(place.replace(value));
+#[cold]
+fn end(remote: Remote) {
+    drop(remote);
 }

@@ -137,6 +137,7 @@ impl EndService {
         if let Some((queue, _)) = state.queue.take() {
             queue.unbind(kernel, service);
         }
+        signal_events(kernel, service);
         retire(kernel, service);
         true
     }
@@ -170,8 +171,22 @@ fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
         thread.set_result(kernel, Err(Error::ServerGone));
         sched::make_ready(kernel, &thread);
     }
-    while let Some((_, event)) = service.state.get_mut(kernel).events.pop() {
+}
+
+/// Wakes those who sleep beside the service, not before all that they can be told has been: they
+/// look whether it was, and sleep again if not. With requests left that are still to be answered
+/// they are woken once more, by the server's end.
+fn signal_events(kernel: &mut Kernel, service: &Service) {
+    for index in 0.. {
+        let events = &service.state.get(kernel).events;
+        let Some((_, event)) = events.get(index).cloned() else {
+            break;
+        };
         event.signal(kernel);
+    }
+    let state = service.state.get_mut(kernel);
+    if state.taken_count == 0 {
+        state.events.clear();
     }
 }
 

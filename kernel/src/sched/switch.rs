@@ -7,17 +7,13 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, ExitStatus, counters::Counter, limits::TIME_SLICE};
 use spillway_kernel_core::slice::{self, Decision};
 use spin::Once;
-use x86_64::{VirtAddr, registers::model_specific::FsBase};
 
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
 use crate::{
     arch::{Core, core, cpu, entry, halt},
     ipc::{self, requests},
     kernel::{self, Guard, Kernel},
-    object::{
-        Process, Thread,
-        thread::{Phase, ThreadState},
-    },
+    object::{Process, Thread, thread::Phase},
     platform::{apic, clock},
     time_page,
 };
@@ -29,7 +25,7 @@ pub fn schedule(mut guard: Guard) -> ! {
     let core = core();
     core.set_reschedule(false);
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     let me = core.index.get();
     guard.sched.cores[me].running = None;
@@ -96,43 +92,13 @@ pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
         && !thread.process.is_ending()
 }
 
-/// Whether this core can go straight to a thread that waits, was on this core last and has no work
-/// left, to run at a priority, as [`can_switch_to`]. Its process is not ending: it would not wait.
-#[inline(always)]
-pub fn can_hand_over(kernel: &Kernel, core: &Core, state: &ThreadState, priority: u8) -> bool {
-    let me = core.index.get();
-    !core.must_reschedule()
-        && state.home == me
-        && state.affinity & core.bit.get() != 0
-        && !kernel.sched.cores[me].run.has_above(priority)
-}
-
-/// Makes a thread the running one, for the rest of the time slice, in place of the one that runs;
-/// returns that. Both are on this core, and what they wait for is the caller's matter.
-#[inline(always)]
-pub fn hand_over(
-    kernel: &mut Kernel,
-    core: &Core,
-    thread: Arc<Thread>,
-    priority: u8,
-) -> Arc<Thread> {
-    kernel.sched.cores[core.index.get()].running = Some(priority);
-    let process = &*thread.process;
-    process.count(Counter::WakeUps, 1);
-    core.count_here(Counter::WakeUps, 1);
-    load(core, process, thread.fs_base);
-    let before = core.exchange_current(thread);
-    account_calls(&before);
-    before
-}
-
 /// Goes straight from the running thread, which has been put where it belongs, to another, which
 /// goes on with the rest of the time slice.
 #[inline]
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     thread.state.get_mut(&mut guard).home = core.index.get();
     resume(guard, thread, false)
@@ -174,12 +140,12 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
 
 /// Lets the processor see what a thread of a process sees, but for its registers.
 #[inline(always)]
-fn load(core: &Core, process: &Process, fs_base: u64) {
+pub(super) fn load(core: &Core, process: &Process, fs_base: u64) {
     if process.space.enter(core) {
         process.count(Counter::AddressSpaceSwitches, 1);
     }
     // A program can change its `fs` by loading a segment, so what it left does not count.
-    FsBase::write(VirtAddr::new_truncate(fs_base));
+    cpu::set_fs_base(fs_base);
     if cpu::flushes_branches() {
         cpu::flush_branch_predictor();
     }
@@ -297,8 +263,7 @@ fn make_room() -> Option<Guard> {
 
 /// Counts the system calls since the last switch for the process that made them.
 #[inline]
-pub fn account_calls(thread: &Thread) {
-    let core = core();
+pub fn account_calls(core: &Core, thread: &Thread) {
     let now = core.system_calls();
     let since = now - core.system_calls_counted.replace(now);
     thread.process.count(Counter::SystemCalls, since);

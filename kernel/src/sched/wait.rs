@@ -88,6 +88,9 @@ pub(super) fn sleep(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: 
 /// Changes the list of those who wait for an object, if the object has one. The list is taken out
 /// and put back: it and the links are both behind the lock.
 pub fn edit_waiters(kernel: &mut Kernel, wait: &Wait, f: impl FnOnce(&mut List, &mut Links)) {
+    if let Wait::Event(event) = wait {
+        event.list_turn(kernel);
+    }
     let Some(list) = wait.waiters(kernel) else {
         return;
     };

@@ -42,15 +42,28 @@ impl SystemCall for DoIo {
                 ipc::direct::ask(guard, thread, remote, rights, operation, arguments);
             return ipc::call::call(guard, thread, remote, rights, operation, arguments);
         }
-        let Some((object, rights)) = found.map(|(object, rights)| (object.clone(), rights)) else {
-            return Outcome::Done(Err(Error::BadHandle));
-        };
-        let mut guard = guard;
-        match Operation::from_raw(operation & !(TRACED | TIMED)) {
-            Some(operation) => perform(&mut guard, thread, object, rights, operation, [a, b, c, d])
-                .run(guard, thread),
-            None => Outcome::Done(Err(Error::BadOperation)),
+        match found.map(|(object, rights)| (object.clone(), rights)) {
+            Some((object, rights)) => here(guard, thread, object, rights, operation, [a, b, c, d]),
+            None => Outcome::Done(Err(Error::BadHandle)),
         }
+    }
+}
+
+/// On an object of the kernel.
+#[inline(never)]
+fn here(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    object: Object,
+    rights: Rights,
+    operation: u64,
+    arguments: [u64; 4],
+) -> Outcome {
+    match Operation::from_raw(operation & !(TRACED | TIMED)) {
+        Some(operation) => {
+            perform(&mut guard, thread, object, rights, operation, arguments).run(guard, thread)
+        }
+        None => Outcome::Done(Err(Error::BadOperation)),
     }
 }
 
@@ -343,7 +356,7 @@ fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error>
 fn counter_bytes(process: Option<&Process>, thread: &Thread) -> [u8; COUNTER_COUNT * 8] {
     use core::sync::atomic::Ordering::Relaxed;
     let mut words = [0u64; COUNTER_COUNT];
-    crate::sched::account_calls(thread);
+    crate::sched::account_calls(arch::core(), thread);
     match process {
         Some(process) => {
             words

@@ -28,22 +28,36 @@ impl SystemCall for Serve {
         if status == 0 && deadline == NO_DEADLINE {
             guard = ipc::direct::answer(guard, thread, service, Token(token), value);
         }
-        let service = match target(&guard, thread, service) {
-            Ok(service) => service,
-            Err(error) => return Outcome::Done(Err(error)),
-        };
-        let answered = Ok(service).and_then(|service| {
-            if token == Token::NONE.0 {
-                return Ok((service, None));
-            }
-            let answer = Reply::from_raw([status, value, extra])?;
-            let client = ipc::reply::reply(&mut guard, &service, Token(token), answer)?;
-            Ok((service, client))
-        });
-        match answered {
-            Ok((service, client)) => next(guard, thread, service, client, deadline),
-            Err(error) => Outcome::Done(Err(error)),
+        serve(
+            guard,
+            thread,
+            [service, token, status, value, extra, deadline],
+        )
+    }
+}
+
+/// The long way.
+#[inline(never)]
+fn serve(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    [service, token, status, value, extra, deadline]: Arguments,
+) -> Outcome {
+    let service = match target(&guard, thread, service) {
+        Ok(service) => service,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let answered = Ok(service).and_then(|service| {
+        if token == Token::NONE.0 {
+            return Ok((service, None));
         }
+        let answer = Reply::from_raw([status, value, extra])?;
+        let client = ipc::reply::reply(&mut guard, &service, Token(token), answer)?;
+        Ok((service, client))
+    });
+    match answered {
+        Ok((service, client)) => next(guard, thread, service, client, deadline),
+        Err(error) => Outcome::Done(Err(error)),
     }
 }
 

@@ -69,7 +69,7 @@ pub fn threads(threads: &Threads, subject: &Subject) -> Result<()> {
     let (reads, meeting) = match threads.count {
         1 => (READS as u64, overhead()),
         // What it takes that all start and end together.
-        _ => (READS_OF_A_THREAD, median(&mut meetings(&once)?)),
+        _ => (READS_OF_A_THREAD, meeting(&once)?),
     };
     let all = reads * threads.count as u64;
     account(subject, all, || {
@@ -77,14 +77,14 @@ pub fn threads(threads: &Threads, subject: &Subject) -> Result<()> {
     })
 }
 
-/// The work of threads that read nothing.
-fn meetings(once: &impl Fn(u64) -> Result<u64>) -> Result<Vec<u64>> {
+/// The work of threads that read nothing, without idling: the median of some.
+fn meeting(once: &impl Fn(u64) -> Result<u64>) -> Result<u64> {
     let measured = (0..SAMPLES).map(|_| {
         let before = Account::now()?;
         let ticks = once(0)?;
         Ok(ticks.saturating_sub(Account::now()?.since(before).idle))
     });
-    measured.collect()
+    Ok(median(&mut measured.collect::<Result<Vec<_>>>()?))
 }
 
 fn median(values: &mut [u64]) -> u64 {
@@ -101,7 +101,7 @@ fn account(
 ) -> Result<()> {
     let reads = reads as f64;
     let (mut work, mut idle, mut calls) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut interrupts, mut switches) = (Vec::new(), Vec::new());
+    let (mut interrupts, mut wake_ups) = (Vec::new(), Vec::new());
     for sample in 0..=SAMPLES {
         let before = Account::now()?;
         let (ticks, system_calls) = once()?;
@@ -112,14 +112,14 @@ fn account(
             idle.push(account.idle as f64 / reads);
             calls.push(system_calls as f64 / reads);
             interrupts.push(account.interrupts as f64 / reads);
-            switches.push(account.switches as f64 / reads);
+            wake_ups.push(account.wake_ups as f64 / reads);
         }
     }
     subject.report("", "instructions", false, &work);
     subject.report("_idle_instructions", "instructions", false, &idle);
     subject.report("_system_calls", "calls", false, &calls);
     subject.report("_interrupts", "interrupts", false, &interrupts);
-    subject.report("_thread_switches", "switches", false, &switches);
+    subject.report("_wake_ups", "wake-ups", false, &wake_ups);
     Ok(())
 }
 

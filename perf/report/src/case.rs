@@ -323,6 +323,13 @@ impl<'a> Group<'a> {
         series
     }
 
+    /// The names of the series that are ours.
+    pub fn levels(&self) -> Vec<String> {
+        let series = self.series().into_iter();
+        let ours = series.filter(|(_, cases)| cases[0].system().is_none());
+        ours.map(|(name, _)| name).collect()
+    }
+
     /// How the levels here wait for completions.
     fn wait(&self) -> &'a str {
         self.cases.first().map_or("", |case| case.label("wait"))

@@ -58,6 +58,36 @@ const CASES: &[Case] = &[
         memory: 256,
         says: &["city is Ljubljana; 2 values", "city: nothing has this name"],
     },
+    disk("boot::a_disk_in_another_process[1 core]", 1),
+    disk("boot::a_disk_in_another_process[2 cores]", 2),
+    disk("boot::a_disk_in_another_process[4 cores]", 4),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[1 core]", 1),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[2 cores]", 2),
+    filtered("boot::a_filter_refuses_writes_and_nothing_else[4 cores]", 4),
+    of(
+        "boot::threads_end_when_they_are_asked_to",
+        2,
+        "manifests/workers.toml",
+        &[
+            "the sum is 5050: the channel is closed",
+            "the sum is 41: the thread was asked to stop",
+            "the sleeper: the thread was asked to stop",
+            "the counter looked: true",
+        ],
+    ),
+    of(
+        "boot::jobs_run_in_the_kernels_table",
+        2,
+        "manifests/jobs.toml",
+        &[
+            "the square of 3 is 9, on core ",
+            "job-3 exited with code 0",
+            "0 jobs are left",
+        ],
+    ),
+    placed("boot::jobs_run_in_a_served_table[1 core]", 1, &PLACED[0]),
+    placed("boot::jobs_run_in_a_served_table[2 cores]", 2, &PLACED[1]),
+    placed("boot::jobs_run_in_a_served_table[4 cores]", 4, &PLACED[2]),
     // No x2APIC, SMAP, SMEP, UMIP, AVX, xsave or large pages of 1 GiB.
     hello("cpu::the_least", Some("qemu64,+rdtscp"), 512),
     hello("cpu::no_x2apic", Some("max,-x2apic"), 512),
@@ -78,6 +108,66 @@ const fn hello(name: &'static str, cpu: Option<&'static str>, memory: u64) -> Ca
         memory,
         says: &["a thread on core 0", "a thread on core 1"],
     }
+}
+
+const fn of(name: &'static str, cores: u32, manifest: &'static str, says: Says) -> Case {
+    Case {
+        name,
+        manifest,
+        cpu: None,
+        cores,
+        memory: 512,
+        says,
+    }
+}
+
+type Says = &'static [&'static str];
+
+/// The jobs of `jobs.toml` in a table that places them, one core after the other.
+const fn placed(name: &'static str, cores: u32, says: Says) -> Case {
+    of(name, cores, "manifests/placed-jobs.toml", says)
+}
+
+/// What one core, two and four come to.
+const PLACED: [[&str; 3]; 3] = [
+    [
+        "job-1 said: the square of 1 is 1, on core 0",
+        "job-3 said: the square of 3 is 9, on core 0",
+        "0 jobs are left",
+    ],
+    [
+        "job-1 said: the square of 1 is 1, on core 1",
+        "job-2 said: the square of 2 is 4, on core 0",
+        "0 jobs are left",
+    ],
+    [
+        "job-1 said: the square of 1 is 1, on core 1",
+        "job-3 said: the square of 3 is 9, on core 3",
+        "0 jobs are left",
+    ],
+];
+
+/// A program that uses a disk at levels 1 to 3.
+const fn disk(name: &'static str, cores: u32) -> Case {
+    const SAYS: Says = &[
+        "sync: wrote a page, read 0x5a, copied 0",
+        "copying: wrote a page, read 0x5a, copied 4096",
+        "async: wrote a page, read 0x5a, copied 0",
+        "shared: wrote a page, read 0x5a, copied 0",
+    ];
+    of(name, cores, "manifests/disk.toml", SAYS)
+}
+
+/// The same program, with a filter before the disk.
+const fn filtered(name: &'static str, cores: u32) -> Case {
+    const SAYS: Says = &[
+        "filter: a write of 4096 is refused",
+        "sync: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+        "copying: no write: the handle has no right to do this (Denied); read 0x0, copied 8192",
+        "async: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+        "shared: no write: the handle has no right to do this (Denied); read 0x0, copied 0",
+    ];
+    of(name, cores, "manifests/filtered.toml", SAYS)
 }
 
 /// Seconds that a boot may take.

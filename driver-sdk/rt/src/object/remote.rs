@@ -202,6 +202,17 @@ pub trait Operations {
         unsafe { self.ask(Operation::Share, arguments) }
     }
 
+    /// Says something to the object by a `Share` without a handle whose answer is no handle either, as
+    /// that it is to forget what was shared; what `key` and the value mean is the object's matter.
+    ///
+    /// # Errors
+    ///
+    /// Those of every operation.
+    fn share_nothing(&self, key: u64) -> Result<u64, Failure> {
+        // SAFETY: no address is among the arguments, and nothing comes to be that anybody has.
+        unsafe { self.ask(Operation::Share, [0, 0, key, 0]) }
+    }
+
     /// Has the object yield a Memory or an Event, with these rights.
     ///
     /// # Errors

@@ -21,13 +21,17 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`], and those of the handle.
+    /// [`Error::TooLong`], and those of the handle; [`Error::Failed`] if it takes nothing: a process
+    /// can serve a log, too.
     pub fn write(&self, mut text: &[u8]) -> Result<(), Error> {
         // One call takes a few lines at most and says how many bytes they had.
         while !text.is_empty() {
             let arguments = [0, text.as_ptr() as u64, text.len() as u64, 0];
             // SAFETY: the text is only read.
             let written = unsafe { syscall::do_io(self.handle(), Operation::Write, arguments)? };
+            if written == 0 {
+                return Err(Error::Failed);
+            }
             text = text.get(written as usize..).unwrap_or_default();
         }
         Ok(())

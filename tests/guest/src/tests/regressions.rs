@@ -20,6 +20,7 @@ use driver_sdk::{
 use crate::{
     child::{PATIENCE, Shared, Victim, end_of, idle_process, leaves_nothing},
     harness::{Outcome, check, equal, tests},
+    serving::{Desk, entry, soon, submit},
     victims::run::{ELSEWHERE, ELSEWHERE_LENGTH},
 };
 
@@ -28,6 +29,7 @@ tests![
     who_waits_for_a_last_thread_is_woken,
     work_on_another_process_is_finished,
     a_batch_that_answers_its_own_queue_is_not_slept_over,
+    who_sleeps_beside_a_service_is_woken_when_all_is_told,
     ; 2 cores:
     a_thread_is_changed_in_the_middle_of_its_work,
 ];
@@ -147,6 +149,43 @@ fn a_batch_that_answers_its_own_queue_is_not_slept_over() -> Outcome {
     let completion = queue.pop()?.ok_or("a completion is missing")?;
     equal!((completion.user_data, completion.result()), (5, Ok(16)));
     equal!(buffer, [7; 16]);
+    Ok(())
+}
+
+/// At the end of a service the events of its clients were signalled first and their requests answered
+/// then, in steps. On one core a client of level 3 woke between the two, found nothing, and slept
+/// until its deadline.
+fn who_sleeps_beside_a_service_is_woken_when_all_is_told() -> Outcome {
+    const REQUESTS: u32 = 60;
+    let desk = Desk::new()?;
+    let event = Arc::new(Event::new()?);
+    let given = event.clone();
+    let shares = desk.call(move |object| object.until(soon()).share(&*given, Rights::WRITE, 1));
+    desk.value(desk.request()?.token, 0)?;
+    equal!(shares.join(), Ok(0));
+    let object = desk.object.clone();
+    let sleeper = thread::spawn(move || -> Outcome<u32> {
+        let mut queue = IoQueue::new(64, 64)?;
+        for number in 0..REQUESTS {
+            let ask = entry(object.handle(), Operation::GetMeta, number.into(), [0; 4]);
+            submit(&mut queue, &ask)?;
+        }
+        queue.enter(0, soon())?;
+        event.wait(soon())?;
+        let mut told = 0;
+        while let Some(completion) = queue.pop()? {
+            equal!(completion.result(), Err(Error::ServerGone));
+            told += 1;
+        }
+        Ok(told)
+    });
+    desk.wait_for_counts(REQUESTS.into(), 0)?;
+    // Half of them have been taken, which takes the service longer.
+    for _ in 0..REQUESTS / 2 {
+        desk.request()?;
+    }
+    desk.service.end()?;
+    equal!(sleeper.join()?, REQUESTS);
     Ok(())
 }
 
