@@ -63,7 +63,7 @@ fn user_page(init: &Arc<Process>) -> u64 {
     memory
         .and_then(|memory| first::map(&mut kernel::lock(), init, memory, USER_PAGE, access))
         .expect("the first program has room for a page");
-    init.space.enter();
+    init.space.enter(arch::core());
     USER_PAGE
 }
 

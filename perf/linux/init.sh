@@ -10,11 +10,11 @@ busybox mount -t devtmpfs none /dev
 # Large pages, for memory that a device can be told of.
 echo 4 >/proc/sys/vm/nr_hugepages
 
-echo "@note kernel: $(busybox uname -r)"
-echo "@note command line: $(busybox cat /proc/cmdline)"
+echo "note: kernel: $(busybox uname -r)"
+echo "note: command line: $(busybox cat /proc/cmdline)"
 for file in /sys/devices/system/cpu/vulnerabilities/*; do
     state=$(busybox cat "$file")
-    [ "$state" = "Not affected" ] || echo "@note ${file##*/}: $state"
+    [ "$state" = "Not affected" ] || echo "note: ${file##*/}: $state"
 done
 
 result=failure

@@ -103,7 +103,7 @@ pub struct GuardsOptions {
 #[derive(Args, Debug)]
 pub struct BenchOptions {
     /// What is measured: a name in perf/plans, or the path of a TOML file
-    #[arg(default_value = "nvme")]
+    #[arg(default_value = "quick")]
     pub plan: String,
     /// Measure only this level; can be given several times
     #[arg(long, value_parser = parse_level)]

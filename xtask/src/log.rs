@@ -1,8 +1,10 @@
 //! The lines of the guest's log: `[    0.001234 c0 hello ] text`.
 
 /// A line that has the form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line<'a> {
+    /// When: seconds since the kernel began.
+    pub seconds: f64,
     /// Who wrote it: a program, or the kernel with a level.
     pub source: &'a str,
     pub text: &'a str,
@@ -13,13 +15,17 @@ pub fn parse(line: &str) -> Option<Line<'_>> {
     let (head, text) = line.strip_prefix('[')?.split_once(']')?;
     let mut words = head.split_whitespace();
     let (seconds, core, source) = (words.next()?, words.next()?, words.next()?);
-    seconds.parse::<f64>().ok()?;
+    let seconds = seconds.parse().ok()?;
     core.strip_prefix('c')?.parse::<u32>().ok()?;
     if words.next().is_some() {
         return None;
     }
     let text = text.strip_prefix(' ').unwrap_or(text);
-    Some(Line { source, text })
+    Some(Line {
+        seconds,
+        source,
+        text,
+    })
 }
 
 #[cfg(test)]
@@ -31,6 +37,7 @@ mod tests {
     fn kernel_and_program_lines_are_taken_apart() {
         let line = parse("[    0.001234 c0 INFO ] 2 cores are up").unwrap();
         assert_eq!((line.source, line.text), ("INFO", "2 cores are up"));
+        assert_eq!(line.seconds, 0.001234);
         let line = parse("[  123.456789 c63 hello  ] a [b] c").unwrap();
         assert_eq!((line.source, line.text), ("hello", "a [b] c"));
         assert_eq!(parse("[0.1 c0 x]").unwrap().text, "");

@@ -12,7 +12,6 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     medium: Medium,
-    virtio: bool,
     /// Bytes of a block, if not QEMU's usual 512.
     block_size: Option<u32>,
 }
@@ -30,7 +29,6 @@ impl Disk {
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self {
             medium: Medium::File(path.into()),
-            virtio: false,
             block_size: None,
         }
     }
@@ -39,7 +37,6 @@ impl Disk {
     pub fn null(bytes: u64) -> Self {
         Self {
             medium: Medium::Null(bytes),
-            virtio: false,
             block_size: None,
         }
     }
@@ -47,12 +44,6 @@ impl Disk {
     /// The same with blocks of so many bytes.
     pub fn with_blocks(mut self, bytes: u32) -> Self {
         self.block_size = Some(bytes);
-        self
-    }
-
-    /// The same as a virtio block device.
-    pub fn on_virtio(mut self) -> Self {
-        self.virtio = true;
         self
     }
 
@@ -75,11 +66,7 @@ impl Disk {
                 format!("if=none,id=disk0,driver=null-co,size={bytes},read-zeroes=on")
             }
         };
-        // Without the interface that is older than the standard, and behind the IOMMU.
-        let mut device = match self.virtio {
-            false => "nvme,drive=disk0,serial=spillway0".to_string(),
-            true => "virtio-blk-pci,drive=disk0,disable-legacy=on,iommu_platform=on".into(),
-        };
+        let mut device = "nvme,drive=disk0,serial=spillway0".to_string();
         if let Some(bytes) = self.block_size {
             device += &format!(",logical_block_size={bytes},physical_block_size={bytes}");
         }
@@ -245,11 +232,6 @@ mod tests {
         };
         let null = line(Disk::null(4096));
         assert!(null.contains("driver=null-co,size=4096"), "{null}");
-        let virtio = line(Disk::null(4096).on_virtio());
-        assert!(
-            virtio.contains("-device virtio-blk-pci,drive=disk0"),
-            "{virtio}"
-        );
         assert_eq!(Disk::null(4096).backend(), "null");
         assert_eq!(Disk::file("a").backend(), "file");
         let large = line(Disk::file("a").with_blocks(4096));

@@ -182,6 +182,19 @@ pub struct Request<'a> {
     pub tag: u64,
 }
 
+/// What reads, or writes, have in common that differ in place, memory and tag only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Read or write.
+    pub operation: Operation,
+    /// Where.
+    pub namespace: NamespaceId,
+    /// How many blocks, in one segment that is exactly as long.
+    pub blocks: BlockCount,
+    /// How to do it.
+    pub flags: RequestFlags,
+}
+
 /// What a queue is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
@@ -251,9 +264,11 @@ pub trait BlockDriver {
 /// - It reaps until nothing is in flight, or resets the device, before it drops the queue.
 pub trait BlockDriverQueue {
     /// What [`batch`](Self::batch) hands out.
-    type Batch<'a>: BlockBatch
+    type Batch<'a>: BlockBatch<Prepared = Self::Prepared>
     where
         Self: 'a;
+    /// A [`Shape`] that the queue has checked.
+    type Prepared: Copy;
 
     /// Requests that can be in flight.
     fn capacity(&self) -> usize;
@@ -274,6 +289,11 @@ pub trait BlockDriverQueue {
     /// [`kick`](Self::kick), as always. A batch that is forgotten (`mem::forget`) leaves the queue
     /// without room until the device is reset.
     fn batch(&mut self) -> Self::Batch<'_>;
+
+    /// Checks all that requests of a shape have in common, once for all of them; `None` if the queue
+    /// refuses such requests, or has no shorter way for them. It is for this queue, and for other
+    /// queues of the same driver.
+    fn prepare(&self, shape: &Shape) -> Option<Self::Prepared>;
 
     /// Tells the device of everything that was submitted since the last call: at most one register
     /// write for that and one for what was reaped meanwhile, none if nothing was submitted.
@@ -301,12 +321,28 @@ pub trait BlockDriverQueue {
 
 /// A queue in which requests are being placed, see [`BlockDriverQueue::batch`].
 pub trait BlockBatch {
+    /// See [`BlockDriverQueue::Prepared`].
+    type Prepared: Copy;
+
     /// The same as [`BlockDriverQueue::submit`].
     ///
     /// # Errors
     ///
     /// The same.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
+
+    /// Places a request of a shape that was prepared, with its first block and where the device
+    /// finds its memory. If it says false, for a place or an address outside of the limits, for want
+    /// of room, or because this one is not so simple, nothing has happened: the request is to be
+    /// [submitted](Self::submit) in full, which says why, or finds a way.
+    #[must_use = "the request may have to be submitted in full"]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Self::Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool;
 }
 
 /// Who gets requests back from a [`BlockDriverQueue`]. Success and failure come by two methods, so

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, Refused, RingHeader, Word, shared::Shared, wake};
+use crate::{Corrupt, Entry, Refused, RingHeader, Word, run::Run, shared::Shared, wake};
 
 /// The half of a ring that reads entries of type `E` from memory that lives for `'m`.
 pub struct Consumer<'m, E> {
@@ -17,8 +17,8 @@ pub struct Consumer<'m, E> {
     /// The tail as last seen. Equal to `head` for ever once the ring is corrupt, so that `pop` has
     /// one comparison to make.
     tail: u32,
-    /// The head as the producer knows it.
-    released: u32,
+    /// The tail at which the ring is full: the head as the producer knows it, and a ring's length.
+    limit: u32,
     corrupt: bool,
 }
 
@@ -70,7 +70,7 @@ impl<'m, E: Entry> Consumer<'m, E> {
             ring,
             head,
             tail,
-            released: head,
+            limit: head.wrapping_add(count),
             corrupt: false,
         })
     }
@@ -83,11 +83,12 @@ impl<'m, E: Entry> Consumer<'m, E> {
     /// [`Corrupt`], if the ring looked empty and the producer's index is impossible.
     #[inline]
     pub fn pop(&mut self) -> Result<Option<E>, Corrupt> {
-        let entry = self.peek()?;
-        if entry.is_some() {
-            self.head = self.head.wrapping_add(1);
+        let head = self.head;
+        if head == self.tail && self.look()? == head {
+            return Ok(None);
         }
-        Ok(entry)
+        self.head = head.wrapping_add(1);
+        Ok(Some(self.ring.load(head)))
     }
 
     /// Like [`pop`](Self::pop), but the entry stays the next one. A hostile producer may change it
@@ -98,10 +99,11 @@ impl<'m, E: Entry> Consumer<'m, E> {
     /// As for [`pop`](Self::pop).
     #[inline]
     pub fn peek(&mut self) -> Result<Option<E>, Corrupt> {
-        if self.head == self.tail && self.available()? == 0 {
+        let head = self.head;
+        if head == self.tail && self.look()? == head {
             return Ok(None);
         }
-        Ok(Some(self.ring.load(self.head)))
+        Ok(Some(self.ring.load(head)))
     }
 
     /// Everything that there is now, as an iterator. What it has yielded is popped.
@@ -111,11 +113,30 @@ impl<'m, E: Entry> Consumer<'m, E> {
     /// [`Corrupt`], if the producer's index is impossible.
     #[inline]
     pub fn ready(&mut self) -> Result<Ready<'_, 'm, E>, Corrupt> {
-        self.available()?;
+        let head = self.head;
+        let tail = self.look()?;
         Ok(Ready {
-            head: self.head,
+            entries: self.ring.run(head, tail),
             consumer: self,
         })
+    }
+
+    /// Pops as many entries as there are and fit into the slice. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`], if the producer's index is impossible.
+    #[inline]
+    pub fn pop_slice(&mut self, entries: &mut [E]) -> Result<usize, Corrupt> {
+        let tail = self.look()?;
+        let length = entries.len();
+        let mut rest = entries;
+        while !rest.is_empty() && self.head != tail {
+            let count = self.ring.run(self.head, tail).load_slice(rest);
+            self.head = self.head.wrapping_add(count as u32);
+            rest = rest.get_mut(count..).unwrap_or_default();
+        }
+        Ok(length - rest.len())
     }
 
     /// How many entries can be popped, after a look at what the producer has published.
@@ -125,6 +146,13 @@ impl<'m, E: Entry> Consumer<'m, E> {
     /// [`Corrupt`], now and for ever, if the producer's index is impossible.
     #[inline]
     pub fn available(&mut self) -> Result<u32, Corrupt> {
+        let head = self.head;
+        Ok(self.look()?.wrapping_sub(head))
+    }
+
+    /// The tail, after a look at what the producer has published.
+    #[inline(always)]
+    fn look(&mut self) -> Result<u32, Corrupt> {
         if self.corrupt {
             return Err(Corrupt);
         }
@@ -132,17 +160,13 @@ impl<'m, E: Entry> Consumer<'m, E> {
         let tail = self.ring.header.producer.index.load(Ordering::Acquire);
         // It can have gone from where it was to a ring's length past what we have released, and
         // nowhere else.
-        let room = self
-            .ring
-            .count()
-            .wrapping_sub(self.tail.wrapping_sub(self.released));
-        if tail.wrapping_sub(self.tail) > room {
+        if tail.wrapping_sub(self.tail) > self.limit.wrapping_sub(self.tail) {
             self.corrupt = true;
             self.tail = self.head;
             return Err(Corrupt);
         }
         self.tail = tail;
-        Ok(tail.wrapping_sub(self.head))
+        Ok(tail)
     }
 
     /// What both sides write to.
@@ -161,13 +185,17 @@ impl<'m, E: Entry> Consumer<'m, E> {
     /// [`must_wake`](Self::must_wake) afterwards; one that polls does not.
     #[inline]
     pub fn release(&mut self) {
-        // Release: the entries are read before the producer sees the index.
-        self.ring
-            .header
-            .consumer
-            .index
-            .store(self.head, Ordering::Release);
-        self.released = self.head;
+        let limit = self.head.wrapping_add(self.ring.count());
+        // Without news the line stays with whoever reads it.
+        if limit != self.limit {
+            // Release: the entries are read before the producer sees the index.
+            self.ring
+                .header
+                .consumer
+                .index
+                .store(self.head, Ordering::Release);
+            self.limit = limit;
+        }
     }
 
     /// Whether the producer sleeps and has to be woken by the caller for the room that was
@@ -206,10 +234,9 @@ impl<'m, E: Entry> Consumer<'m, E> {
 }
 
 /// What was in the ring when [`Consumer::ready`] looked.
-pub struct Ready<'c, 'm, E> {
+pub struct Ready<'c, 'm, E: Entry> {
     consumer: &'c mut Consumer<'m, E>,
-    /// The consumer's own, kept here so that it stays in a register.
-    head: u32,
+    entries: Run<E>,
 }
 
 impl<E: Entry> Iterator for Ready<'_, '_, E> {
@@ -217,27 +244,47 @@ impl<E: Entry> Iterator for Ready<'_, '_, E> {
 
     #[inline]
     fn next(&mut self) -> Option<E> {
-        if self.head == self.consumer.tail {
+        if self.entries.is_over() && !self.go_on() {
             return None;
         }
-        let entry = self.consumer.ring.load(self.head);
-        self.head = self.head.wrapping_add(1);
-        Some(entry)
+        self.entries.load()
+    }
+
+    #[inline]
+    fn fold<A, F: FnMut(A, E) -> A>(mut self, start: A, mut each: F) -> A {
+        let mut result = self.entries.fold(start, &mut each);
+        if self.go_on() {
+            result = self.entries.fold(result, &mut each);
+        }
+        result
     }
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.consumer.tail.wrapping_sub(self.head) as usize;
+        let left = self.consumer.tail.wrapping_sub(self.entries.index()) as usize;
         (left, Some(left))
+    }
+}
+
+impl<E: Entry> Ready<'_, '_, E> {
+    /// At the end of a run: goes on at the beginning of the memory, if there is more.
+    #[inline(always)]
+    fn go_on(&mut self) -> bool {
+        let (next, end) = (self.entries.index(), self.consumer.tail);
+        if next == end {
+            return false;
+        }
+        self.entries = self.consumer.ring.run(next, end);
+        true
     }
 }
 
 impl<E: Entry> ExactSizeIterator for Ready<'_, '_, E> {}
 impl<E: Entry> FusedIterator for Ready<'_, '_, E> {}
 
-impl<E> Drop for Ready<'_, '_, E> {
+impl<E: Entry> Drop for Ready<'_, '_, E> {
     #[inline]
     fn drop(&mut self) {
-        self.consumer.head = self.head;
+        self.consumer.head = self.entries.index();
     }
 }

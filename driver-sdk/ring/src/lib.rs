@@ -39,10 +39,12 @@
 extern crate std;
 
 mod consumer;
+mod copy;
 mod entry;
 mod error;
 mod header;
 mod producer;
+mod run;
 mod shared;
 pub mod wake;
 
@@ -50,7 +52,7 @@ pub mod wake;
 mod tests;
 
 pub use consumer::{Consumer, Ready};
-pub use entry::Entry;
+pub use entry::{Entry, Words};
 pub use error::{Corrupt, PushError, Refused};
 pub use header::{FEATURES, Info, MAX_ENTRIES, RingHeader, Side, VERSION};
 pub use producer::Producer;

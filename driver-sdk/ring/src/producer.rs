@@ -14,9 +14,11 @@ pub struct Producer<'m, E> {
     ring: Shared<'m, E>,
     /// The index of the next entry.
     tail: u32,
-    /// The tail at which the ring is full: the head as last seen, and a ring's length. Equal to
-    /// `tail` for ever once the ring is corrupt, so that `push` has one comparison to make.
+    /// The tail at which the ring is full: `head`, and a ring's length. Equal to `tail` for ever
+    /// once the ring is corrupt, so that `push` has one comparison to make.
     limit: u32,
+    /// The head as last seen.
+    head: u32,
     /// The tail as the consumer knows it.
     published: u32,
     corrupt: bool,
@@ -73,6 +75,7 @@ impl<'m, E: Entry> Producer<'m, E> {
             ring,
             tail,
             limit: head.wrapping_add(count),
+            head,
             published: tail,
             corrupt: false,
         })
@@ -86,11 +89,12 @@ impl<'m, E: Entry> Producer<'m, E> {
     /// [`PushError::Corrupt`] if it pretends to have released what it cannot have.
     #[inline]
     pub fn push(&mut self, entry: E) -> Result<(), PushError> {
-        if self.tail == self.limit && self.free()? == 0 {
+        let tail = self.tail;
+        if tail == self.limit && self.free()? == 0 {
             return Err(PushError::Full);
         }
-        self.ring.store(self.tail, entry);
-        self.tail = self.tail.wrapping_add(1);
+        self.ring.store(tail, entry);
+        self.tail = tail.wrapping_add(1);
         Ok(())
     }
 
@@ -103,20 +107,36 @@ impl<'m, E: Entry> Producer<'m, E> {
     #[inline]
     pub fn extend(&mut self, entries: impl IntoIterator<Item = E>) -> Result<u32, Corrupt> {
         let mut entries = entries.into_iter();
-        let start = self.tail;
-        while self.tail != self.limit || self.free()? != 0 {
-            let mut tail = self.tail;
-            while tail != self.limit {
-                let Some(entry) = entries.next() else {
-                    self.tail = tail;
-                    return Ok(tail.wrapping_sub(start));
-                };
-                self.ring.store(tail, entry);
-                tail = tail.wrapping_add(1);
-            }
+        let (start, mut tail) = (self.tail, self.tail);
+        loop {
+            let mut room = self.ring.run(tail, self.limit);
+            let all = room.fill(&mut entries);
+            tail = room.index();
             self.tail = tail;
+            // The room that was known may have ended with the memory.
+            if all || tail == self.limit && self.free()? == 0 {
+                return Ok(tail.wrapping_sub(start));
+            }
         }
-        Ok(self.tail.wrapping_sub(start))
+    }
+
+    /// Writes as many of the entries as there is room for. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`], if the ring looked full and the consumer's index is impossible.
+    #[inline]
+    pub fn push_slice(&mut self, entries: &[E]) -> Result<usize, Corrupt> {
+        let mut rest = entries;
+        loop {
+            let count = self.ring.run(self.tail, self.limit).store_slice(rest);
+            self.tail = self.tail.wrapping_add(count as u32);
+            rest = rest.get(count..).unwrap_or_default();
+            // The room that was known may have ended with the memory.
+            if rest.is_empty() || self.tail == self.limit && self.free()? == 0 {
+                return Ok(entries.len() - rest.len());
+            }
+        }
     }
 
     /// How many entries there is room for, after a look at what the consumer has released.
@@ -131,18 +151,18 @@ impl<'m, E: Entry> Producer<'m, E> {
         }
         // Acquire: the consumer has read the entries before we write new ones.
         let head = self.ring.header.consumer.index.load(Ordering::Acquire);
-        let seen = self.limit.wrapping_sub(self.ring.count());
         // It can have gone from where it was to what we have published, and nowhere else.
-        if head.wrapping_sub(seen) > self.published.wrapping_sub(seen) {
+        if head.wrapping_sub(self.head) > self.published.wrapping_sub(self.head) {
             self.corrupt = true;
             self.limit = self.tail;
             return Err(Corrupt);
         }
+        self.head = head;
         self.limit = head.wrapping_add(self.ring.count());
         Ok(self.limit.wrapping_sub(self.tail))
     }
 
-    /// Whether there is room for so many entries; looks at what the consumer has released only if
+    /// Whether there is room for so many entries. Looks at what the consumer has released only if
     /// there did not seem to be.
     ///
     /// # Errors
@@ -150,10 +170,7 @@ impl<'m, E: Entry> Producer<'m, E> {
     /// As for [`free`](Self::free).
     #[inline]
     pub fn has_room(&mut self, entries: u32) -> Result<bool, Corrupt> {
-        if self.limit.wrapping_sub(self.tail) >= entries && !self.corrupt {
-            return Ok(true);
-        }
-        Ok(self.free()? >= entries)
+        Ok(self.limit.wrapping_sub(self.tail) >= entries.max(1) || self.free()? >= entries)
     }
 
     /// What both sides write to.
@@ -172,13 +189,17 @@ impl<'m, E: Entry> Producer<'m, E> {
     /// [`must_wake`](Self::must_wake) afterwards; one that polls does not.
     #[inline]
     pub fn publish(&mut self) {
-        // Release: the entries are written before the consumer sees the index.
-        self.ring
-            .header
-            .producer
-            .index
-            .store(self.tail, Ordering::Release);
-        self.published = self.tail;
+        let tail = self.tail;
+        // Without news the line stays with whoever reads it.
+        if tail != self.published {
+            // Release: the entries are written before the consumer sees the index.
+            self.ring
+                .header
+                .producer
+                .index
+                .store(tail, Ordering::Release);
+            self.published = tail;
+        }
     }
 
     /// Whether the consumer sleeps and has to be woken by the caller for what was

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::{Consumer, Entry, MAX_ENTRIES, Producer, Refused, RingHeader, Word, entry};
+use crate::{Consumer, Entry, MAX_ENTRIES, Producer, Refused, RingHeader, Word, copy, run::Run};
 
 /// The memory of a ring of `E`.
 pub(crate) struct Shared<'m, E> {
@@ -13,7 +13,7 @@ pub(crate) struct Shared<'m, E> {
     entries: PhantomData<E>,
 }
 
-// SAFETY: the memory is reached by atomic operations only, and outlives `'m` in every thread.
+// SAFETY: the memory is reached by accesses that nothing is assumed about, from whichever thread.
 unsafe impl<E: Send> Send for Shared<'_, E> {}
 
 impl<'m, E: Entry> Shared<'m, E> {
@@ -50,6 +50,7 @@ impl<'m, E: Entry> Shared<'m, E> {
         self.mask + 1
     }
 
+    /// The first word of the entry of an index.
     #[inline(always)]
     fn slot(&self, index: u32) -> NonNull<Word> {
         let position = (index & self.mask) as usize;
@@ -57,18 +58,32 @@ impl<'m, E: Entry> Shared<'m, E> {
         unsafe { self.words.add(position * E::WORDS) }
     }
 
-    /// The entry of an index.
+    /// A copy of the entry of an index.
     #[inline(always)]
     pub fn load(&self, index: u32) -> E {
         // SAFETY: a slot is a whole entry.
-        unsafe { entry::load(self.slot(index)) }
+        unsafe { copy::load(self.slot(index)) }
     }
 
     /// Writes the entry of an index.
     #[inline(always)]
     pub fn store(&self, index: u32, entry: E) {
         // SAFETY: a slot is a whole entry.
-        unsafe { entry::store(self.slot(index), entry) }
+        unsafe { copy::store(self.slot(index), entry) }
+    }
+
+    /// The entries from the index `from` on, up to the index `to` or the end of the memory,
+    /// whichever comes first. The two are at most a ring's length apart.
+    #[inline]
+    pub fn run(&self, from: u32, to: u32) -> Run<E> {
+        let position = from & self.mask;
+        let length = to.wrapping_sub(from).min(self.count() - position);
+        // SAFETY: position and length together are not more than there are entries, and all
+        // of those are alive for `'m`, which the run is not used beyond.
+        unsafe {
+            let first = self.words.add(position as usize * E::WORDS);
+            Run::new(first, from, length)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the server knows of a client: what it may do, the memory that it shared, and what waits.
 
 use alloc::{collections::VecDeque, vec::Vec};
+use core::num::NonZeroU16;
 
 use driver_sdk::io::ServerRings;
 use driver_sdk::{
@@ -8,7 +9,8 @@ use driver_sdk::{
     hal::{
         IoAddress,
         block::{
-            BlockCount, BlockDriver, BlockLimits, NamespaceId, Request, RequestFlags, Segment,
+            BlockCount, BlockDriver, BlockDriverQueue, BlockLimits, Lba, NamespaceId, Operation,
+            Request, RequestFlags, Segment, Shape,
         },
     },
     io::protocol::{
@@ -18,7 +20,7 @@ use driver_sdk::{
     rt::object::Event,
 };
 
-use crate::backend::Backend;
+use crate::{backend::Backend, usual::Usual};
 
 /// Memories that a client can have registered at once.
 pub const MAX_POOLS: usize = 64;
@@ -51,7 +53,7 @@ pub struct Pool<P> {
 }
 
 /// One that is connected.
-pub struct Client<P> {
+pub struct Client<B: Backend> {
     /// The number of its object, with the number of its use.
     pub object: u64,
     /// What it may read and write.
@@ -59,9 +61,11 @@ pub struct Client<P> {
     may_read: bool,
     may_write: bool,
     /// By registration, from one.
-    pools: Vec<Option<Pool<P>>>,
+    pools: Vec<Option<Pool<B::Pinned>>>,
     /// Memory that was given back while requests were under way.
-    retired: Vec<Pool<P>>,
+    retired: Vec<Pool<B::Pinned>>,
+    /// What its reads and its writes are like, by the lowest bit of the operation's number.
+    usual: [Option<Usual<PreparedOf<B>>>; 2],
     /// Rings that it has.
     pub links: usize,
     /// Requests that the driver has.
@@ -74,7 +78,7 @@ pub struct Client<P> {
     pub pending: VecDeque<(Call, Token)>,
 }
 
-impl<P> Client<P> {
+impl<B: Backend> Client<B> {
     /// A client of a range, by a handle with these rights.
     pub fn new(object: u64, range: Range, rights: Rights) -> Self {
         Self {
@@ -84,6 +88,7 @@ impl<P> Client<P> {
             range,
             pools: Vec::new(),
             retired: Vec::new(),
+            usual: [None, None],
             links: 0,
             in_flight: 0,
             waits_for_quiet: false,
@@ -100,7 +105,12 @@ impl<P> Client<P> {
     }
 
     /// Remembers a memory; its registration. [`Error::LimitReached`].
-    pub fn register(&mut self, pinned: P, address: IoAddress, bytes: u64) -> Result<u64, Error> {
+    pub fn register(
+        &mut self,
+        pinned: B::Pinned,
+        address: IoAddress,
+        bytes: u64,
+    ) -> Result<u64, Error> {
         let pool = Some(Pool {
             address,
             bytes,
@@ -131,11 +141,55 @@ impl<P> Client<P> {
             .and_then(|r| r.checked_sub(1));
         let pool = index.and_then(|index| self.pools.get_mut(index)?.take());
         let pool = pool.ok_or(Error::NotFound)?;
+        self.forget_usual();
         if self.in_flight > 0 {
             self.retired.push(pool);
             self.waits_for_quiet = true;
         }
         Ok(())
+    }
+
+    /// Nothing is usual any more.
+    pub fn forget_usual(&mut self) {
+        self.usual = [None, None];
+    }
+
+    /// Remembers what calls like this one have in common, which was accepted.
+    pub fn learn(&mut self, call: &Call, queue: &QueueOf<B>) {
+        let range = &self.range;
+        let pool = NonZeroU16::new(call.memory.registration())
+            .and_then(|registration| self.pools.get(usize::from(registration.get()) - 1));
+        let shape = Shape {
+            operation: match call.write {
+                true => Operation::Write,
+                false => Operation::Read,
+            },
+            namespace: range.namespace,
+            blocks: BlockCount(u64::from(call.length) >> range.limits.block_size.shift()),
+            flags: RequestFlags::default(),
+        };
+        if let Some(Some(pool)) = pool
+            && call.flags() == 0
+            && let Some(prepared) = queue.prepare(&shape)
+        {
+            let memory = (pool.address, pool.bytes);
+            self.usual[call.operation() as usize & 1] =
+                Usual::new(call, &range.extent, memory, prepared);
+        }
+    }
+
+    /// The block and the address of a call whose words these are, and what the driver knows of it, if
+    /// it is a usual one. Everything that [`check`](Self::check) looks at was looked at.
+    #[inline(always)]
+    pub fn usual(
+        &self,
+        first: u64,
+        place: u64,
+        memory: u64,
+    ) -> Option<(&PreparedOf<B>, Lba, IoAddress)> {
+        let usual = self.usual[first as usize & 1].as_ref()?;
+        let (lba, address) = usual.find(first, place, memory)?;
+        Some((&usual.prepared, lba, address))
     }
 
     /// Nothing is in flight: what waited for that goes.
@@ -146,7 +200,6 @@ impl<P> Client<P> {
 
     /// Checks a call, and finds its memory: a private copy that names blocks of the client's own and
     /// memory of its own. `window` is where the data of a call without registration is.
-    #[inline(always)]
     pub fn check(&self, call: &Call, window: Option<IoAddress>) -> Result<Ready, Error> {
         let range = &self.range;
         let checked = range.extent.check(call)?;
@@ -192,7 +245,6 @@ pub struct Ready {
 
 impl Ready {
     /// The request for the driver.
-    #[inline(always)]
     pub fn request(&self, tag: u64) -> Request<'_> {
         let BlockCount(blocks) = self.checked.blocks;
         Request {
@@ -242,5 +294,7 @@ impl Link {
     }
 }
 
+/// What the queue of a backend's driver has checked.
+pub type PreparedOf<B> = <QueueOf<B> as BlockDriverQueue>::Prepared;
 /// The queue of a backend's driver.
 pub type QueueOf<B> = <<B as Backend>::Driver as BlockDriver>::Queue;

@@ -1,6 +1,8 @@
 //! What clients ask for besides blocks: to connect, what their range is like, to share memory and
 //! rings; and what becomes of those who go.
 
+use alloc::boxed::Box;
+
 use driver_sdk::{
     abi::{
         Error,
@@ -20,7 +22,7 @@ use driver_sdk::{
 };
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, capacity},
     client::{Client, Link, MAX_LINKS},
     server::{BlkServer, EVENTS, INTERRUPT},
 };
@@ -34,12 +36,12 @@ pub const MAX_ALL_LINKS: usize = 64;
 const CONNECTION_SHIFT: u32 = 32;
 
 impl<B: Backend> BlkServer<B> {
-    /// Does what a completion says that is no request for blocks.
+    /// Does what a message says that is no request for blocks.
     #[cold]
     #[inline(never)]
     pub(crate) fn control(&mut self, completion: &Completion) {
         let Some((_, message)) = message(completion) else {
-            return self.happened(completion.user_data);
+            return;
         };
         if message.what.notice() == Notice::Cancelled {
             return self.cancelled(message.object, message.token);
@@ -56,7 +58,8 @@ impl<B: Backend> BlkServer<B> {
     }
 
     /// A wait of the server's own is over.
-    fn happened(&mut self, user_data: u64) {
+    #[inline]
+    pub(crate) fn happened(&mut self, user_data: u64) {
         if user_data == INTERRUPT {
             self.waits_for_interrupt = false;
         } else if let Some(index) = user_data.checked_sub(EVENTS)
@@ -103,7 +106,7 @@ impl<B: Backend> BlkServer<B> {
     /// Divides the driver's queue: with several clients, none gets more than half.
     fn share_out(&mut self) {
         let clients = self.hot.clients.iter().flatten().count();
-        let all = self.hot.flights.capacity() as u32;
+        let all = capacity(&self.hot.queue) as u32;
         self.hot.share = if clients > 1 { (all / 2).max(1) } else { all };
     }
 
@@ -218,8 +221,8 @@ impl<B: Backend> BlkServer<B> {
         client.links += 1;
         let place = free.unwrap_or(links.len());
         match links.get_mut(place) {
-            Some(free) => *free = Some(link),
-            None => links.push(Some(link)),
+            Some(free) => *free = Some(Box::new(link)),
+            None => links.push(Some(Box::new(link))),
         }
         Ok(place as u64)
     }
@@ -227,7 +230,8 @@ impl<B: Backend> BlkServer<B> {
     /// The rings of this number, if they are the client's.
     fn link_of(&mut self, index: usize, number: u64) -> Option<&mut Link> {
         let link = self.hot.links.get_mut(usize::try_from(number).ok()?)?;
-        link.as_mut().filter(|link| link.client as usize == index)
+        link.as_deref_mut()
+            .filter(|link| link.client as usize == index)
     }
 
     /// Keeps the request that is answered when the rings are forgotten.

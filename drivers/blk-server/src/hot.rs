@@ -1,47 +1,43 @@
 //! The path of a request through the server: from a message or a ring to the driver, and back.
 //!
-//! Everything that a client wrote is copied once and then checked (`Client::check`); what the driver
-//! gives back is found by its index in a table of the server's own. Nothing here allocates, but for
-//! requests that wait because the driver's queue is full.
+//! Everything that a client wrote is copied once and then checked: in one comparison if it is like the
+//! client's last ones (`usual.rs`), else in full (`Client::check`). What the driver gives back says in its
+//! tag where it came from (`flights.rs`). Nothing here allocates, but for requests that wait because the
+//! driver's queue is full (`pending.rs`).
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use driver_sdk::{
     abi::{
         Error,
         queue::Completion,
-        service::{Message, Notice, Reply, Token},
+        service::{Message, Notice, Token},
     },
     hal::{
-        DriverError, DriverErrorKind, IoAddress,
-        block::{BlockBatch, BlockDriverQueue, Completed, Request},
+        DriverError, IoAddress,
+        block::{BlockBatch, BlockDriverQueue, Completed},
     },
-    io::protocol::{Answer, Call, Done, LIFELINE, block},
-    prelude::*,
-    rt::{
-        object::message,
-        serve::{LATE, Server},
-    },
+    io::protocol::{Answer, Call, Done, LIFELINE, TAG_MASK, first_word},
+    rt::object::message,
 };
 
 use crate::{
     backend::Backend,
     client::{Client, Link, MAX_PENDING, QueueOf},
-    flights::{BY_MESSAGE, Flight, Flights},
+    flights::{BY_MESSAGE, Flight, Flights, from_rings, origin},
+    out::{Out, Slots, failure, is_fatal, refused},
 };
 
 /// Requests that one ring gets started before it is another's turn.
 const QUANTUM: usize = 32;
-/// The user data of signals, whose completions say nothing.
-pub(crate) const SIGNAL: u64 = LATE - 1;
 
 /// What the path of a request touches.
 pub struct Hot<B: Backend> {
     pub(crate) queue: QueueOf<B>,
     pub(crate) out: Out,
     pub(crate) flights: Flights,
-    pub(crate) clients: Vec<Option<Client<B::Pinned>>>,
-    pub(crate) links: Vec<Option<Link>>,
+    pub(crate) clients: Vec<Option<Client<B>>>,
+    pub(crate) links: Vec<Option<Box<Link>>>,
     /// Where the device finds the data of requests that is copied; `None` if it cannot.
     pub(crate) window: Option<Slots>,
     /// Requests that the driver has of one client at most.
@@ -58,93 +54,6 @@ pub struct Hot<B: Backend> {
     pub(crate) dirty: bool,
 }
 
-/// The slots of the receive window, as the device finds them.
-#[derive(Clone, Copy)]
-pub(crate) struct Slots {
-    pub(crate) address: IoAddress,
-    /// Of each.
-    pub(crate) bytes: u64,
-}
-
-impl Slots {
-    /// The slot of a request.
-    #[inline]
-    fn of(window: Option<Self>, token: Token) -> Option<IoAddress> {
-        let slot = token.window_slot()?;
-        let Self { address, bytes } = window?;
-        Some(address + u64::from(slot) * bytes)
-    }
-}
-
-/// The way of answers to those who asked by messages.
-pub(crate) struct Out {
-    pub(crate) server: &'static Server,
-    pub(crate) io: IoQueue,
-    /// There are answers that the kernel has not been told of.
-    pub(crate) owes: bool,
-}
-
-impl Out {
-    /// Answers with the next entry to the kernel.
-    #[inline(always)]
-    pub(crate) fn reply(&mut self, token: Token, answer: Answer) {
-        let reply = match answer.status {
-            0 => Reply::Value(answer.detail),
-            _ => refusal(answer),
-        };
-        self.owes = true;
-        let service = self.server.service();
-        if self.io.submit_reply(service, token, reply, LATE).is_err() {
-            // A client that has given up misses nothing.
-            let _ = service.reply(token, reply);
-        }
-    }
-}
-
-#[cold]
-fn refusal(answer: Answer) -> Reply {
-    Reply::Error(answer.error().unwrap_or(Error::Failed), answer.detail)
-}
-
-/// What a client hears when the driver refuses or fails.
-#[cold]
-fn failure(error: DriverError) -> Answer {
-    Answer::failed(Error::Failed, block::detail(error.into()))
-}
-
-#[cold]
-fn refused(error: Error) -> Answer {
-    Answer::failed(error, 0)
-}
-
-/// Whether the driver's queue is dead.
-fn is_fatal(error: &DriverError) -> bool {
-    use DriverErrorKind::{Aborted, Gone, Protocol, TimedOut};
-    matches!(error.kind, Aborted | Gone | Protocol | TimedOut)
-}
-
-/// Gives a call to the driver, if it is right.
-#[inline(always)]
-fn start<P>(
-    client: &mut Client<P>,
-    flights: &mut Flights,
-    submit: impl FnOnce(&Request<'_>) -> Result<(), DriverError>,
-    lost: &mut bool,
-    call: &Call,
-    window: Option<IoAddress>,
-    flight: Flight,
-) -> Result<(), Answer> {
-    let ready = client.check(call, window).map_err(refused)?;
-    let tag = flights.next().ok_or(Error::LimitReached).map_err(refused)?;
-    if let Err(error) = submit(&ready.request(tag.into())) {
-        *lost |= is_fatal(&error);
-        return Err(failure(error));
-    }
-    flights.begin(flight);
-    client.in_flight += 1;
-    Ok(())
-}
-
 /// The call in a message, if it is one for the driver, and the index of its client.
 #[inline(always)]
 fn call_of(message: &Message) -> Option<(Call, usize)> {
@@ -156,104 +65,79 @@ fn call_of(message: &Message) -> Option<(Call, usize)> {
 }
 
 impl<B: Backend> Hot<B> {
-    /// Starts what has come by messages. Stops at one that is something else, which is returned.
+    /// Requests that the driver has room for.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.queue.capacity().saturating_sub(self.queue.in_flight())
+    }
+
+    /// Starts what has come by messages. Stops at a completion that is something else, which is
+    /// returned.
     #[inline]
     pub(crate) fn take_messages(&mut self) -> Result<(usize, Option<Completion>), Error> {
-        let Self {
-            queue,
-            out,
-            flights,
-            clients,
-            lost,
-            ..
-        } = self;
-        let mut batch = queue.batch();
         let mut count = 0;
-        while let Some(completion) = out.io.pop()? {
-            count += 1;
+        while let Some(completion) = self.out.io.pop()? {
             let found = message(&completion).and_then(|(_, message)| {
                 let (call, index) = call_of(&message)?;
-                let client = clients.get_mut(index)?.as_mut()?;
-                (client.object == message.object).then_some((message, call, client, index))
+                let client = self.clients.get(index)?.as_ref()?;
+                (client.object == message.object).then_some((message, call, index))
             });
-            let Some((message, call, client, index)) = found else {
+            let Some((message, call, index)) = found else {
                 return Ok((count, Some(completion)));
             };
-            let must_wait = client.in_flight >= self.share || flights.room() == 0;
-            if must_wait || !client.pending.is_empty() {
-                if client.pending.len() < MAX_PENDING {
-                    client.pending.push_back((call, message.token));
-                    self.pending += 1;
-                } else {
-                    out.reply(message.token, refused(Error::LimitReached));
-                }
-                continue;
-            }
-            let started = start(
-                client,
-                flights,
-                |request| batch.submit(request),
-                lost,
-                &call,
-                Slots::of(self.window, message.token),
-                Flight {
-                    client: index as u32,
-                    link: BY_MESSAGE,
-                    tag: message.token.0,
-                    bytes: call.length,
-                },
-            );
-            if let Err(answer) = started {
-                out.reply(message.token, answer);
-            }
+            count += 1;
+            self.take_message(index, &call, message.token);
         }
         Ok((count, None))
     }
 
-    /// Starts what has waited for room, one of each client in turn.
-    #[cold]
-    pub(crate) fn take_pending(&mut self) {
-        let mut is_stuck = false;
-        while !is_stuck && self.pending > 0 && self.flights.room() > 0 {
-            is_stuck = true;
-            for step in 0..self.clients.len() {
-                let index = (self.turn + step) % self.clients.len();
-                is_stuck &= !self.take_pending_of(index);
-            }
+    /// Starts a call of a client's that came by a message, or lets it wait.
+    #[inline]
+    fn take_message(&mut self, index: usize, call: &Call, token: Token) {
+        let room = self.room();
+        let Some(Some(client)) = self.clients.get_mut(index) else {
+            return;
+        };
+        if client.in_flight < self.share && room > 0 && client.pending.is_empty() {
+            self.start_message(index, call, token);
+        } else if client.pending.len() < MAX_PENDING {
+            client.pending.push_back((*call, token));
+            self.pending += 1;
+        } else {
+            self.out.reply(token, refused(Error::LimitReached));
         }
     }
 
-    /// Starts the oldest of a client's that wait; false if it cannot.
-    fn take_pending_of(&mut self, index: usize) -> bool {
-        let Some(client) = &mut self.clients[index] else {
-            return false;
+    /// Gives a call that came by a message to the driver, which has room for it.
+    #[inline(always)]
+    pub(crate) fn start_message(&mut self, index: usize, call: &Call, token: Token) {
+        let Some(Some(client)) = self.clients.get_mut(index) else {
+            return;
         };
-        if client.in_flight >= self.share || self.flights.room() == 0 {
-            return false;
-        }
-        let Some((call, token)) = client.pending.pop_front() else {
-            return false;
+        let flight = Flight {
+            client: index as u32,
+            bytes: call.length,
+            token,
         };
-        self.pending -= 1;
-        let queue = &mut self.queue;
-        let started = start(
-            client,
-            &mut self.flights,
-            |request| queue.submit(request),
-            &mut self.lost,
-            &call,
-            Slots::of(self.window, token),
-            Flight {
-                client: index as u32,
-                link: BY_MESSAGE,
-                tag: token.0,
-                bytes: call.length,
-            },
-        );
-        if let Err(answer) = started {
-            self.out.reply(token, answer);
+        let Some(tag) = self.flights.begin(flight) else {
+            return self.out.reply(token, refused(Error::LimitReached));
+        };
+        let first = first_word(call.write, call.length);
+        if let Some((prepared, lba, address)) = client.usual(first, call.place, call.memory.0)
+            && let mut batch = self.queue.batch()
+            && batch.submit_prepared(prepared, lba, address, tag)
+        {
+            client.in_flight += 1;
+            return;
         }
-        true
+        let window = Slots::of(self.window, token);
+        match start(client, &mut self.queue, call, window, tag, &mut self.lost) {
+            Ok(()) => client.in_flight += 1,
+            Err(answer) => {
+                self.flights.end(tag);
+                self.out.reply(token, answer);
+            }
+        }
     }
 
     /// Starts what has come by the rings, a quantum of each, the first being another each time.
@@ -271,29 +155,20 @@ impl<B: Backend> Hot<B> {
     }
 
     /// Starts what has come by the rings of one queue.
-    #[inline]
+    #[inline(never)]
     fn take_calls_of(&mut self, index: usize) -> usize {
-        let Self {
-            queue,
-            flights,
-            clients,
-            links,
-            lost,
-            ..
-        } = self;
-        let Some(Some(link)) = links.get_mut(index) else {
+        let driver_room = self.room();
+        let Some(Some(link)) = self.links.get_mut(index) else {
             return 0;
         };
-        let Some(Some(client)) = clients.get_mut(link.client as usize) else {
+        let Some(Some(client)) = self.clients.get_mut(link.client as usize) else {
             return 0;
         };
         // What the rings hold is bounded by the ring, what the driver has by the client's share.
         let entries = link.rings.calls.capacity();
-        let room = self
-            .share
-            .saturating_sub(client.in_flight)
-            .min(entries.saturating_sub(link.in_flight));
-        let room = QUANTUM.min(room as usize).min(flights.room());
+        let room = self.share.saturating_sub(client.in_flight);
+        let room = room.min(entries.saturating_sub(link.in_flight));
+        let room = QUANTUM.min(room as usize).min(driver_room);
         if room == 0 || !link.is_open() {
             return 0;
         }
@@ -301,168 +176,174 @@ impl<B: Backend> Hot<B> {
             (link.closing, self.attention) = (true, true);
             return 0;
         };
-        if ready.len() == 0 {
+        let count = room.min(ready.len());
+        if count == 0 {
             return 0;
         }
-        let mut batch = queue.batch();
-        let mut count = 0;
-        for words in ready.take(room) {
-            count += 1;
+        let mut ready = ready.take(count);
+        let rings = from_rings(index);
+        let mut refusals = 0;
+        loop {
+            let mut batch = self.queue.batch();
+            let other = ready.find(|&[first, place, memory, tag, _]| {
+                let usual = client.usual(first, place, memory);
+                !usual.is_some_and(|(prepared, lba, address)| {
+                    batch.submit_prepared(prepared, lba, address, tag & TAG_MASK | rings)
+                })
+            });
+            drop(batch);
+            let Some(words) = other else { break };
             let (call, tag) = Call::from_words(words);
-            let started = start(
-                client,
-                flights,
-                |request| batch.submit(request),
-                lost,
-                &call,
-                None,
-                Flight {
-                    client: link.client,
-                    link: index as u32,
-                    tag,
-                    bytes: call.length,
-                },
-            );
-            match started {
-                Ok(()) => link.in_flight += 1,
-                Err(answer) => {
-                    (link.dirty, self.dirty) = (true, true);
-                    let done = Done { tag, answer };
-                    if link.rings.dones.push(done.to_words()).is_err() {
-                        (link.closing, self.attention) = (true, true);
-                        break;
-                    }
+            let (queue, lost) = (&mut self.queue, &mut self.lost);
+            if let Err(answer) = start(client, queue, &call, None, tag | rings, lost) {
+                refusals += 1;
+                let done = Done { tag, answer };
+                if link.rings.dones.push(done.to_words()).is_err() {
+                    (link.closing, self.attention) = (true, true);
+                    break;
                 }
             }
         }
-        drop(batch);
+        let left = ready.len();
+        drop(ready);
         link.rings.calls.release();
-        count
+        if refusals > 0 {
+            (link.dirty, self.dirty) = (true, true);
+        }
+        let started = (count - left) as u32 - refusals;
+        link.in_flight += started;
+        client.in_flight += started;
+        count - left
     }
 
     /// Tells those who asked what the device has done.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        if self.flights.len() == 0 {
-            return 0;
-        }
-        let Self {
-            queue,
-            out,
-            flights,
-            clients,
-            links,
-            attention,
-            lost,
-            dirty,
-            ..
-        } = self;
-        queue.reap_into(&mut Finisher {
-            dirty,
-            out,
-            flights,
-            clients,
-            links,
-            attention,
-            lost,
-        })
-    }
-
-    /// Shows clients of rings what is there for them.
-    #[inline]
-    pub(crate) fn publish(&mut self) {
-        if !self.dirty {
-            return;
-        }
-        for link in self.links.iter_mut().flatten() {
-            if link.dirty {
-                link.rings.dones.publish();
-            }
-        }
-    }
-
-    /// Whether somebody may sleep who has been answered.
-    #[inline]
-    pub(crate) fn owes(&self) -> bool {
-        self.out.owes || self.dirty
-    }
-
-    /// Puts in signals for those who sleep, and says how many: all that is owed goes with the next
-    /// entry to the kernel.
-    #[inline]
-    pub(crate) fn wake(&mut self) -> u32 {
-        let mut signals = 0;
-        for link in self.links.iter_mut().flatten() {
-            if !core::mem::take(&mut link.dirty) {
-                continue;
-            }
-            link.rings.dones.publish();
-            if link.rings.dones.must_wake()
-                && let Some(event) = &link.theirs
-            {
-                match self.out.io.submit_signal(event, SIGNAL) {
-                    Ok(()) => signals += 1,
-                    // The ring is full: by a call of its own.
-                    Err(_) => drop(event.signal()),
-                }
-            }
-        }
-        self.out.owes = false;
-        self.dirty = false;
-        signals
+        let mut finisher = Finisher {
+            rings: None,
+            number: from_rings(BY_MESSAGE - 1),
+            count: 0,
+            out: &mut self.out,
+            flights: &mut self.flights,
+            clients: &mut self.clients,
+            links: &mut self.links,
+            attention: &mut self.attention,
+            lost: &mut self.lost,
+            dirty: &mut self.dirty,
+        };
+        let count = self.queue.reap_into(&mut finisher);
+        finisher.settle();
+        count
     }
 }
 
-/// Takes what the driver gives back.
-struct Finisher<'a, P> {
+/// Gives a call to the driver, if it is right: the long way, after which the usual one is known.
+#[inline(never)]
+fn start<B: Backend>(
+    client: &mut Client<B>,
+    queue: &mut QueueOf<B>,
+    call: &Call,
+    window: Option<IoAddress>,
+    tag: u64,
+    lost: &mut bool,
+) -> Result<(), Answer> {
+    let ready = client.check(call, window).map_err(refused)?;
+    if let Err(error) = queue.submit(&ready.request(tag)) {
+        *lost |= is_fatal(&error);
+        return Err(failure(error));
+    }
+    client.learn(call, queue);
+    Ok(())
+}
+
+/// Takes what the driver gives back. Completions come in runs for the same rings, which are at hand
+/// for as long as the run is.
+struct Finisher<'a, B: Backend> {
+    /// The rings of this run, taken out of `links`, what they add to a tag, and how many completions
+    /// they have had.
+    rings: Option<Box<Link>>,
+    number: u64,
+    count: u32,
     out: &'a mut Out,
     flights: &'a mut Flights,
-    clients: &'a mut [Option<Client<P>>],
-    links: &'a mut [Option<Link>],
+    clients: &'a mut [Option<Client<B>>],
+    links: &'a mut [Option<Box<Link>>],
     attention: &'a mut bool,
     lost: &'a mut bool,
     dirty: &'a mut bool,
 }
 
-impl<P> Finisher<'_, P> {
-    #[inline(always)]
-    fn finish(&mut self, tag: u64, answer: impl FnOnce(u32) -> Answer) {
-        let Some(flight) = self.flights.end(tag) else {
+impl<B: Backend> Finisher<'_, B> {
+    /// Tells whoever it was, but for successes by the rings that are at hand.
+    #[inline(never)]
+    fn finish(&mut self, tag: u64, error: Option<DriverError>) {
+        if origin(tag) == BY_MESSAGE {
+            let Some(flight) = self.flights.end(tag) else {
+                return;
+            };
+            self.forget(flight.client, 1);
+            let answer = error.map_or(Answer::done(flight.bytes.into()), failure);
+            return self.out.reply(flight.token, answer);
+        }
+        if tag ^ self.number > TAG_MASK {
+            self.settle();
+            let link = self.links.get_mut(origin(tag)).and_then(Option::take);
+            (self.rings, self.number) = (link, tag & !TAG_MASK);
+        }
+        self.count += 1;
+        let Some(link) = &mut self.rings else {
             return;
         };
-        if let Some(Some(client)) = self.clients.get_mut(flight.client as usize) {
-            client.in_flight -= 1;
-            *self.attention |= client.waits_for_quiet;
+        let done = Done {
+            tag,
+            answer: error.map_or(Answer::done(0), failure),
+        };
+        // A client that takes no completions asked for more than its ring has.
+        link.closing |= link.rings.dones.push(done.to_words()).is_err();
+    }
+
+    /// Puts the rings of the run back.
+    fn settle(&mut self) {
+        let count = core::mem::take(&mut self.count);
+        let Some(mut link) = self.rings.take() else {
+            return;
+        };
+        self.forget(link.client, count);
+        link.in_flight -= count;
+        *self.attention |= link.closing;
+        (link.dirty, *self.dirty) = (true, true);
+        if let Some(place) = self.links.get_mut(origin(self.number)) {
+            *place = Some(link);
         }
-        let answer = answer(flight.bytes);
-        match self.links.get_mut(flight.link as usize) {
-            Some(Some(link)) => {
-                link.in_flight -= 1;
-                let done = Done {
-                    tag: flight.tag,
-                    answer,
-                };
-                // A client that takes no completions asked for more than its ring has.
-                if link.closing || link.rings.dones.push(done.to_words()).is_err() {
-                    (link.closing, *self.attention) = (true, true);
-                }
-                (link.dirty, *self.dirty) = (true, true);
-            }
-            _ => self.out.reply(Token(flight.tag), answer),
+    }
+
+    /// The driver has so many less of a client.
+    fn forget(&mut self, client: u32, count: u32) {
+        if let Some(Some(client)) = self.clients.get_mut(client as usize) {
+            client.in_flight -= count;
+            *self.attention |= client.waits_for_quiet;
         }
     }
 }
 
-impl<P> Completed for Finisher<'_, P> {
+impl<B: Backend> Completed for Finisher<'_, B> {
     #[inline(always)]
     fn done(&mut self, tag: u64) {
-        self.finish(tag, |bytes| Answer::done(bytes.into()));
+        let own = tag ^ self.number;
+        if own <= TAG_MASK
+            && let Some(link) = &mut self.rings
+            && link.rings.dones.push(Done::success(own)).is_ok()
+        {
+            self.count += 1;
+        } else {
+            self.finish(tag, None);
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn failed(&mut self, tag: u64, error: DriverError) {
         *self.lost |= is_fatal(&error);
-        self.finish(tag, |_| failure(error));
+        self.finish(tag, Some(error));
     }
 }

@@ -4,7 +4,8 @@
 //! | file | what it is |
 //! |---|---|
 //! | `server.rs` | the loop, and how the time is passed |
-//! | `hot.rs` | the path of a request |
+//! | `hot.rs`, `usual.rs` | the path of a request |
+//! | `pending.rs`, `wake.rs`, `out.rs` | who waits, who is woken, what is answered |
 //! | `control.rs` | connecting, sharing, going |
 //! | `client.rs`, `flights.rs` | what the server remembers |
 //! | `backend.rs` | drivers: NVMe, and a RAM-disk |
@@ -23,7 +24,11 @@ mod client;
 mod control;
 mod flights;
 mod hot;
+mod out;
+mod pending;
 mod server;
+mod usual;
+mod wake;
 
 pub use client::{MAX_LINKS, MAX_PENDING, MAX_POOLS, Range};
 pub use control::{MAX_ALL_LINKS, MAX_CLIENTS};

@@ -27,7 +27,8 @@ use crate::{
     backend::{Backend, capacity},
     client::{QueueOf, Range},
     flights::Flights,
-    hot::{Hot, Out, Slots},
+    hot::Hot,
+    out::{Out, Slots},
 };
 
 /// The user data of the wait for the device's interrupt.
@@ -161,17 +162,15 @@ impl<B: Backend> BlkServer<B> {
         let queue = open(&mut backend, &options)?;
         let io = IoQueue::new(ENTRIES, COMPLETIONS)?;
         server.bind(&io)?;
-        let flights = Flights::new(capacity(&queue));
         Ok(Self {
             hot: Hot {
-                queue,
                 out: Out {
                     server,
                     io,
                     owes: false,
                 },
-                share: flights.capacity() as u32,
-                flights,
+                share: capacity(&queue) as u32,
+                flights: Flights::new(capacity(&queue)),
                 clients: Vec::new(),
                 links: Vec::new(),
                 window: slots,
@@ -180,6 +179,7 @@ impl<B: Backend> BlkServer<B> {
                 attention: false,
                 lost: false,
                 dirty: false,
+                queue,
             },
             backend,
             ranges,
@@ -199,21 +199,14 @@ impl<B: Backend> BlkServer<B> {
     pub fn run(mut self) -> Result<(), Failure> {
         let (mut held, mut vain) = (0, 0);
         loop {
-            let mut found = self.take_messages()?;
-            found += self.hot.take_calls();
-            if self.hot.pending > 0 {
-                self.hot.take_pending();
+            let found = self.look()?;
+            if self.hot.queue.in_flight() == 0 {
+                (held, vain) = (0, 0);
+                if !self.sleep(false)? {
+                    return Ok(());
+                }
+                continue;
             }
-            self.hot.queue.kick();
-            found += self.hot.reap();
-            if self.hot.attention {
-                self.tidy();
-            }
-            if self.hot.lost {
-                self.recover()?;
-            }
-            self.hot.turn = self.hot.turn.wrapping_add(1) % self.hot.links.len().max(1);
-            let in_flight = self.hot.flights.len();
             if found > 0 {
                 vain = 0;
                 self.hot.publish();
@@ -221,17 +214,9 @@ impl<B: Backend> BlkServer<B> {
             } else {
                 vain += 1;
             }
-            if in_flight == 0 && found == 0 {
-                (held, vain) = (0, 0);
-                if !self.sleep(false)? {
-                    return Ok(());
-                }
-                continue;
-            }
             if self.hot.owes() {
                 held += 1;
-                // With nothing at the device there is a better moment: the next sleep.
-                if held >= HOLD && in_flight > 0 {
+                if held >= HOLD {
                     held = 0;
                     self.hot.wake();
                     self.hot.out.io.enter(0, Deadline::NOW)?;
@@ -243,13 +228,44 @@ impl<B: Backend> BlkServer<B> {
         }
     }
 
+    /// Takes everything that there is, and gives it to whom it is for; how much there was.
+    #[inline]
+    fn look(&mut self) -> Result<usize, Failure> {
+        let mut found = self.take_messages()?;
+        found += self.hot.take_calls();
+        if self.hot.pending > 0 {
+            self.hot.take_pending();
+        }
+        if self.hot.queue.in_flight() > 0 {
+            self.hot.queue.kick();
+            found += self.hot.reap();
+        }
+        if self.hot.attention {
+            self.tidy();
+        }
+        if self.hot.lost {
+            self.recover()?;
+        }
+        // With one of them it is always its turn.
+        if self.hot.links.len() > 1 || self.hot.pending > 0 {
+            self.hot.turn = self.hot.turn.wrapping_add(1) % self.hot.links.len().max(1);
+        }
+        Ok(found)
+    }
+
+    /// Takes messages, and what the server itself has waited for.
+    #[inline]
     fn take_messages(&mut self) -> Result<usize, Error> {
         let mut found = 0;
         loop {
             let (count, other) = self.hot.take_messages()?;
             found += count;
             match other {
-                Some(completion) => self.control(&completion),
+                Some(completion) if completion.is_message() => {
+                    found += 1;
+                    self.control(&completion);
+                }
+                Some(completion) => self.happened(completion.user_data),
                 None => return Ok(found),
             }
         }
@@ -340,6 +356,9 @@ impl<B: Backend> BlkServer<B> {
         self.hot.reap();
         self.hot.lost = false;
         self.waits_for_interrupt = false;
+        for client in self.hot.clients.iter_mut().flatten() {
+            client.forget_usual();
+        }
         self.hot.queue = open(&mut self.backend, &self.options)?;
         Ok(())
     }

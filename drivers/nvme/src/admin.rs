@@ -6,9 +6,8 @@ use spillway_hal::{Clock, Device, DmaBuffer, DriverError, DriverErrorKind, FromD
 
 use crate::command::{AdminCommand, COMPLETION_BYTES};
 use crate::identify::{IDENTIFY_BYTES, Page};
-use crate::queue::Ring;
 use crate::recover::ABORTED;
-use crate::ring::{ADMIN_ENTRIES, Memory};
+use crate::ring::{ADMIN_ENTRIES, Memory, Ring};
 use crate::shared::{CONSTRAINTS, Core, Epoch};
 
 /// The admin queue pair of a controller that was started, and a page for what it returns.

@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! **Where to look.** `queue.rs` is the hot path. `split.rs` submits what is not simple, `recover.rs`
+//! **Where to look.** `hot.rs` is the hot path, all of it. `split.rs` submits what is not simple, `recover.rs`
 //! handles what goes wrong, `controller.rs` starts the device. `docs/nvme.md` lists what is
 //! supported, with the sections of the specification and the tests.
 //!
@@ -43,8 +43,10 @@ mod admin;
 mod command;
 mod completion;
 mod controller;
+mod hot;
 mod identify;
 mod limits;
+mod prepared;
 mod prp;
 mod queue;
 mod recover;
@@ -56,5 +58,6 @@ mod status;
 
 pub use controller::{MAX_DEPTH, MAX_NAMESPACES, MAX_QUEUES, Nvme, Options};
 pub use identify::{ControllerInfo, Namespace};
+pub use prepared::Prepared;
 pub use queue::{Batch, Queue};
 pub use status::StatusField;

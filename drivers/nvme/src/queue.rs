@@ -1,24 +1,16 @@
-//! The hot path: a command is built, published and rung for; completions are reaped by phase.
-//!
-//! A queue pair is owned by who uses it. What the device can rewrite is read once, into a register,
-//! and compared with what the driver itself wrote down. Whatever does not fit, and whatever is not a
-//! short read or write like the last ones, leaves for [`crate::split`] or [`crate::recover`].
+//! A queue pair as its owner sees it: what it remembers of each command, and the batches in which
+//! requests are placed. What happens to a usual one is in [`crate::hot`].
 
 use alloc::{boxed::Box, sync::Arc};
 use core::mem;
 
-use spillway_hal::block::{
-    BlockBatch, BlockCount, BlockDriverQueue, Completed, Lba, NamespaceId, Operation, Request,
-    Segment,
-};
-use spillway_hal::{Device, DriverError, Registers};
+use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request, Shape};
+use spillway_hal::{Device, DriverError, IoAddress};
 
-use crate::command::{COMPLETION_BYTES, Entry, opcode, transfer};
-use crate::completion::{Difference, Expected};
 use crate::identify::Namespace;
+use crate::prepared::{Prepared, Usual};
 use crate::recover::Watch;
-use crate::registers::{Doorbell, doorbells};
-use crate::ring::Memory;
+use crate::ring::Ring;
 use crate::shared::{Core, Epoch};
 use crate::split::Group;
 
@@ -46,166 +38,6 @@ pub(crate) struct Slot {
     pub(crate) state: u64,
     /// In flight: the tag of the request. Idle: the next idle slot.
     pub(crate) tag: u64,
-}
-
-/// The two rings of a queue pair, from the driver's side.
-pub(crate) struct Ring<D: Device> {
-    pub(crate) memory: Arc<Memory<D>>,
-    registers: D::Registers,
-    tail_doorbell: Doorbell,
-    head_doorbell: Doorbell,
-    /// Entries of either ring, a power of two, less one.
-    pub(crate) mask: u32,
-    /// What makes the state of an idle slot that of its next command. The ring is longer than
-    /// there are slots, so the identifier FFFFh, which the specification reserves (3.3.3.1), never
-    /// comes up.
-    pub(crate) next_use: u64,
-    /// Commands placed, and commands that the device was told of, counted without end.
-    pub(crate) placed: u32,
-    rung: u32,
-    /// Where the next completion is expected: an entry, or the end of the ring.
-    head: usize,
-    expected: Expected,
-    /// How far the device was told that completions were taken.
-    acknowledged: u32,
-}
-
-impl<D: Device> Ring<D> {
-    pub(crate) fn new(core: &Core<D>, queue: u16, entries: u32, memory: Arc<Memory<D>>) -> Self {
-        let (tail_doorbell, head_doorbell) = doorbells(core.capabilities, queue);
-        Self {
-            memory,
-            registers: core.registers.clone(),
-            tail_doorbell,
-            head_doorbell,
-            mask: entries - 1,
-            next_use: (u64::from(entries) << 48).wrapping_sub(IDLE),
-            placed: 0,
-            rung: 0,
-            head: 0,
-            expected: Expected::new(queue),
-            acknowledged: 0,
-        }
-    }
-
-    /// Places a command. There are fewer slots than entries, so there is room.
-    pub(crate) fn push(&mut self, entry: Entry) {
-        self.memory.place(self.placed, entry);
-        self.placed = self.placed.wrapping_add(1);
-    }
-
-    /// Tells the device of all commands since the last time, and before that which completions may
-    /// be overwritten. That can wait until then, and so is one register write for a batch however
-    /// many times it takes to reap it: the ring has more entries than there are slots, so it has
-    /// room for every command that the device knows of.
-    #[inline(always)]
-    pub(crate) fn ring(&mut self) {
-        if self.placed != self.rung {
-            self.acknowledge();
-            self.rung = self.placed;
-            let tail = self.placed & self.mask;
-            self.registers.write(self.tail_doorbell, tail);
-        }
-    }
-
-    /// Takes the next completion.
-    pub(crate) fn next(&mut self) -> Option<Difference> {
-        self.turn();
-        let next = self.peek()?;
-        self.head += 1;
-        Some(next)
-    }
-
-    /// Whether there is a completion.
-    pub(crate) fn has_next(&mut self) -> bool {
-        self.turn();
-        self.peek().is_some()
-    }
-
-    fn peek(&self) -> Option<Difference> {
-        let offset = self.head * COMPLETION_BYTES + 8;
-        let entry = self.memory.completions.load_acquire(offset);
-        self.expected.look(entry)
-    }
-
-    /// At the end of the ring, goes on at its start, in the other phase.
-    fn turn(&mut self) {
-        if self.head > self.mask as usize {
-            self.head = 0;
-            self.expected = self.expected.next_lap();
-        }
-    }
-
-    /// Where the next completion is expected.
-    pub(crate) fn head(&self) -> u32 {
-        self.head as u32 & self.mask
-    }
-
-    /// Tells the device which completions may be overwritten.
-    #[inline(always)]
-    pub(crate) fn acknowledge(&mut self) {
-        let head = self.head();
-        if head != self.acknowledged {
-            self.acknowledged = head;
-            self.registers.write(self.head_doorbell, head);
-        }
-    }
-}
-
-/// Reads and writes like the last one that was checked in full: of one segment inside of one page,
-/// so that PRP entry 1 is all.
-#[derive(Clone, Copy)]
-pub(crate) struct Usual {
-    namespace: NamespaceId,
-    bytes: u32,
-    blocks: BlockCount,
-    /// The bits of an address that are zero, so that no page is left.
-    page_bits: u64,
-    /// The last block at which there are so many.
-    last: Lba,
-}
-
-impl Usual {
-    /// Nothing is usual.
-    pub(crate) const NONE: Self = Self {
-        namespace: NamespaceId(0),
-        bytes: 0,
-        blocks: BlockCount(0),
-        page_bits: 0,
-        last: Lba(0),
-    };
-
-    /// Transfers of `bytes`, whole blocks of the namespace and not more than a page.
-    pub(crate) fn new(namespace: &Namespace, bytes: u32) -> Self {
-        let blocks = u64::from(bytes) >> namespace.block_size.shift();
-        Self {
-            namespace: namespace.id,
-            bytes,
-            blocks: BlockCount(blocks),
-            page_bits: u64::from(bytes.next_power_of_two()) - 1,
-            last: Lba(namespace.capacity.0.saturating_sub(blocks)),
-        }
-    }
-
-    #[inline(always)]
-    fn covers(&self, request: &Request<'_>, Segment { address, bytes }: Segment) -> bool {
-        address.0 & self.page_bits == 0
-            && bytes == self.bytes
-            && request.blocks == self.blocks
-            && request.namespace == self.namespace
-            && request.lba <= self.last
-            && request.operation != Operation::Flush
-    }
-}
-
-/// Why a walk over the completion queue stops.
-enum Stop {
-    /// There is no completion.
-    Empty,
-    /// The end of the ring.
-    Lap,
-    /// A completion that is not the success of a whole request.
-    Other(Difference),
 }
 
 /// An I/O queue pair.
@@ -245,32 +77,22 @@ pub struct Queue<D: Device> {
 
 /// A queue in which requests are being placed. It has by value what each of them changes.
 pub struct Batch<'a, D: Device> {
-    queue: &'a mut Queue<D>,
-    idle: usize,
-    placed: u32,
-    next_use: u64,
+    pub(crate) queue: &'a mut Queue<D>,
+    pub(crate) idle: usize,
+    pub(crate) placed: u32,
+    pub(crate) next_use: u64,
     usual: Usual,
 }
 
 impl<D: Device> BlockBatch for Batch<'_, D> {
+    type Prepared = Prepared;
+
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
-            && self.usual.covers(request, segment)
-            && let Some(slot) = self.queue.slots.get_mut(self.idle)
+            && let Some(prepared) = self.usual.covers(request, segment)
+            && self.place(&prepared, request.lba, segment.address, request.tag)
         {
-            let opcode = match request.operation {
-                Operation::Read => opcode::READ,
-                _ => opcode::WRITE,
-            };
-            self.idle = slot.tag as usize;
-            slot.state = slot.state.wrapping_add(self.next_use);
-            slot.tag = request.tag;
-            let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-            let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
-            let entry = transfer(opcode, slot.state, id, prps, lba, blocks, fua);
-            self.queue.ring.memory.place(self.placed, entry);
-            self.placed = self.placed.wrapping_add(1);
             return Ok(());
         }
         // Copies, so that the compiler keeps the originals in registers.
@@ -282,6 +104,17 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
             });
         }
         self.submit_other(&{ *request })
+    }
+
+    #[inline(always)]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool {
+        prepared.covers(lba, address) && self.place(prepared, lba, address, tag)
     }
 }
 
@@ -326,6 +159,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         = Batch<'a, D>
     where
         Self: 'a;
+    type Prepared = Prepared;
 
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
@@ -340,6 +174,12 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
         batch
     }
 
+    fn prepare(&self, shape: &Shape) -> Option<Prepared> {
+        let mut known = self.namespaces.iter();
+        let namespace = known.find(|namespace| namespace.id == shape.namespace)?;
+        Prepared::new(namespace, shape)
+    }
+
     #[inline]
     fn kick(&mut self) {
         // After a reset the doorbell belongs to another queue.
@@ -350,44 +190,7 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
 
     #[inline]
     fn reap_into(&mut self, completed: &mut impl Completed) -> usize {
-        let mut count = 0;
-        loop {
-            // Kept in registers, as the compiler must assume that the device writes anywhere.
-            let (mut idle, mask, expected) = (self.idle, self.ring.mask, self.ring.expected);
-            let slots = &mut self.slots[..=mask as usize];
-            let entries = self.ring.head..mask as usize + 1;
-            let completions = &self.ring.memory.completions;
-            let mut entries = completions.load_entries::<u64, COMPLETION_BYTES>(entries, 8);
-            let stop = loop {
-                let Some(entry) = entries.next() else {
-                    break Stop::Lap;
-                };
-                let Some(difference) = expected.look(entry) else {
-                    break Stop::Empty;
-                };
-                let index = usize::from(difference.identifier()) & mask as usize;
-                let slot = &mut slots[index];
-                let state = difference.without_head(mask);
-                if slot.state != state {
-                    break Stop::Other(difference);
-                }
-                slot.state = state | IDLE;
-                let tag = mem::replace(&mut slot.tag, idle as u64);
-                idle = index;
-                completed.done(tag);
-            };
-            self.idle = idle;
-            let left = entries.len() + usize::from(matches!(stop, Stop::Empty));
-            drop(entries);
-            let head = mask as usize + 1 - left;
-            count += (head - self.ring.head - usize::from(matches!(stop, Stop::Other(_)))) as u32;
-            self.ring.head = head;
-            match stop {
-                Stop::Lap => self.ring.turn(),
-                Stop::Other(entry) if self.reap_other(entry, &mut count, completed) => {}
-                Stop::Other(_) | Stop::Empty => break,
-            }
-        }
+        let mut count = self.reap_usual(completed);
         self.watch.count += 1;
         if self.watch.count.is_multiple_of(Watch::INTERVAL) {
             self.look();

@@ -5,8 +5,9 @@ use spillway_hal::block::{Operation, Request, Segment};
 use spillway_hal::{Device, DriverError, DriverErrorKind};
 
 use crate::command::{flush, opcode, transfer};
+use crate::prepared::Usual;
 use crate::prp::{Commands, PAGE};
-use crate::queue::{NONE, PART, Queue, Slot, Usual};
+use crate::queue::{NONE, PART, Queue, Slot};
 use crate::recover::ABORTED;
 use crate::status::StatusField;
 use spillway_hal::block::BlockDriverQueue;

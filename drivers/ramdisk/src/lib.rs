@@ -17,7 +17,7 @@ use spillway_hal::{
     Clock, DriverError, DriverErrorKind, IoAddress,
     block::{
         BlockBatch, BlockCount, BlockDriver, BlockDriverQueue, BlockLimits, BlockSize, Completed,
-        NamespaceId, Operation, QueueOptions, Request, Segment,
+        Lba, NamespaceId, Operation, QueueOptions, Request, Segment, Shape,
     },
 };
 
@@ -49,6 +49,8 @@ pub const NAMESPACE: NamespaceId = NamespaceId(1);
 pub const MAX_TRANSFER: u64 = 1 << 20;
 /// Segments of the largest request.
 pub const MAX_SEGMENTS: u32 = 128;
+/// What addresses are multiples of.
+const ALIGNMENT: u32 = 4;
 
 /// A disk of zeros.
 pub struct RamDisk<R, C> {
@@ -96,7 +98,7 @@ impl<R: Reach, C: Clock> Disk<R, C> {
             capacity: self.options.blocks,
             max_transfer: BlockCount(MAX_TRANSFER >> block_size.shift()),
             max_segments: MAX_SEGMENTS,
-            segment_alignment: 4,
+            segment_alignment: ALIGNMENT,
             atomic_write: BlockCount(1),
             volatile_cache: false,
         }
@@ -233,6 +235,7 @@ impl<R: Reach, C: Clock> BlockDriverQueue for Queue<R, C> {
         = Batch<'a, R, C>
     where
         Self: 'a;
+    type Prepared = Shape;
 
     fn capacity(&self) -> usize {
         self.depth
@@ -257,6 +260,10 @@ impl<R: Reach, C: Clock> BlockDriverQueue for Queue<R, C> {
 
     fn batch(&mut self) -> Batch<'_, R, C> {
         Batch(self)
+    }
+
+    fn prepare(&self, shape: &Shape) -> Option<Shape> {
+        (shape.operation != Operation::Flush).then_some(*shape)
     }
 
     fn kick(&mut self) {}
@@ -297,8 +304,31 @@ impl<R: Reach, C: Clock> BlockDriverQueue for Queue<R, C> {
 pub struct Batch<'a, R, C>(&'a mut Queue<R, C>);
 
 impl<R: Reach, C: Clock> BlockBatch for Batch<'_, R, C> {
+    type Prepared = Shape;
+
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         self.0.submit(request)
+    }
+
+    fn submit_prepared(&mut self, shape: &Shape, lba: Lba, address: IoAddress, tag: u64) -> bool {
+        let block_size = self.0.disk.options.block_size;
+        let bytes = shape.blocks.bytes(block_size).map(u32::try_from);
+        let Some(Ok(bytes)) = bytes else {
+            return false;
+        };
+        if !address.0.is_multiple_of(ALIGNMENT.into()) {
+            return false;
+        }
+        let request = Request {
+            operation: shape.operation,
+            namespace: shape.namespace,
+            lba,
+            blocks: shape.blocks,
+            segments: &[Segment { address, bytes }],
+            flags: shape.flags,
+            tag,
+        };
+        self.0.submit(&request).is_ok()
     }
 }
 

@@ -172,6 +172,20 @@ numbered! {
         /// 1 asks the thread to stop: its waiting calls return [`crate::Error::Interrupted`], now
         /// and until this is 0 again.
         Stop = 4,
+        /// A [`ThreadPhase`].
+        Phase = 5,
+    }
+}
+
+numbered! {
+    /// Where a thread was at the moment of the question.
+    ThreadPhase {
+        /// It runs, or would if a core had time for it.
+        Runnable = 1,
+        /// It waits in a system call.
+        Waiting = 2,
+        /// It has ended.
+        Ended = 3,
     }
 }
 

@@ -117,6 +117,20 @@ impl<T> HandleTable<T> {
         }
     }
 
+    /// The same for a handle as it stands in a register.
+    #[inline(always)]
+    pub fn get_raw(&self, raw: u64) -> Option<(&T, Rights)> {
+        match self.slots.get(usize::from(raw as u16)) {
+            Some(Slot {
+                object: Some(object),
+                rights,
+                generation,
+                ..
+            }) if u64::from(*generation) == raw >> 16 => Some((object, *rights)),
+            _ => None,
+        }
+    }
+
     /// Takes a handle back and returns what it named. [`Error::BadHandle`] if there is nothing.
     pub fn remove(&mut self, handle: Handle) -> Result<(T, Rights), Error> {
         self.get(handle)?;

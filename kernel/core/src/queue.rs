@@ -266,6 +266,13 @@ impl RunQueue {
         }
     }
 
+    /// Whether somebody is ready at a higher priority than this.
+    #[inline]
+    pub const fn has_above(&self, priority: u8) -> bool {
+        debug_assert!((priority as usize) < PRIORITIES);
+        self.occupied >> (priority as u32 % 32) > 1
+    }
+
     /// Whether somebody is ready at this priority.
     #[inline]
     pub const fn has_at(&self, priority: u8) -> bool {

@@ -20,7 +20,7 @@ use x86_64::{
 };
 
 use super::{context::Context, segments::Segments};
-use crate::object::Thread;
+use crate::{memory::space::AddressSpace, object::Thread};
 
 /// One core's data. The first fields are for the entry code.
 ///
@@ -43,10 +43,14 @@ pub struct Core {
     this: Cell<*const Core>,
     /// The core's number, from 0 without gaps.
     pub index: Cell<usize>,
+    /// The bit of that number.
+    pub bit: Cell<u64>,
     /// The number by which its interrupt controller is addressed.
     pub apic_id: AtomicU32,
     /// The running thread, as a counted reference; null while the core is in the scheduler.
     current: Cell<*const Thread>,
+    /// The address space of a program that is loaded; null for none.
+    pub space: Cell<*const AddressSpace>,
     /// `fs` base of the program that ran last.
     pub fs_base: Cell<u64>,
     /// The time-stamp counter at which the timer is set to fire; the maximum if it is not set.
@@ -93,8 +97,10 @@ impl Core {
             reschedule: Cell::new(false),
             this: Cell::new(ptr::null()),
             index: Cell::new(0),
+            bit: Cell::new(0),
             apic_id: AtomicU32::new(0),
             current: Cell::new(ptr::null()),
+            space: Cell::new(ptr::null()),
             fs_base: Cell::new(0),
             timer_at: Cell::new(u64::MAX),
             slice_end: Cell::new(0),
@@ -171,6 +177,23 @@ impl Core {
         (!pointer.is_null()).then(|| unsafe { Arc::from_raw(pointer) })
     }
 
+    /// Makes another thread the running one, and returns the one that was.
+    ///
+    /// # Safety
+    ///
+    /// A thread must be running: this is not the scheduler.
+    #[inline(always)]
+    pub unsafe fn exchange_current(&self, thread: Arc<Thread>) -> Arc<Thread> {
+        let context = thread.context_pointer();
+        self.context.set(context);
+        // SAFETY: the segments are this core's own, and nothing else borrows them.
+        unsafe { (*self.segments.get()).set_trap_stack(context) };
+        let before = self.current.replace(Arc::into_raw(thread));
+        debug_assert!(!before.is_null());
+        // SAFETY: as in `take_current`; the caller promises that it is not null.
+        unsafe { Arc::from_raw(before) }
+    }
+
     /// Whether a thread is running, as opposed to the scheduler.
     #[inline]
     pub fn has_current(&self) -> bool {
@@ -231,6 +254,7 @@ pub fn of(index: usize) -> &'static Core {
 pub fn install(index: usize) {
     let core = &CORES[index];
     core.index.set(index);
+    core.bit.set(1 << index);
     core.this.set(core);
     let address = x86_64::VirtAddr::from_ptr(core);
     // The kernel keeps its own value in GsBase and the program's, always 0, in KernelGsBase;

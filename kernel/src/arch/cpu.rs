@@ -157,6 +157,15 @@ pub fn assert_clean_flags() {
     );
 }
 
+/// Sets the base of `fs`, an address of a program.
+#[inline(always)]
+pub fn set_fs_base(base: u64) {
+    /// IA32_FS_BASE (Intel SDM vol. 4, table 2-2).
+    const FS_BASE: u32 = 0xc000_0100;
+    // SAFETY: the kernel does not use `fs`.
+    unsafe { Msr::new(FS_BASE).write(base) }
+}
+
 static FLUSH_BRANCHES: AtomicBool = AtomicBool::new(false);
 
 /// Sets whether the branch predictor is flushed when another program runs; only where the

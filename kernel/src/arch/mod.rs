@@ -4,6 +4,7 @@ pub mod context;
 pub mod core_data;
 pub mod cpu;
 pub mod entry;
+pub mod go_on;
 pub mod halt;
 pub mod segments;
 pub mod shootdown;

@@ -61,8 +61,9 @@ impl Segments {
     /// Makes traps from a program push their frame into this context.
     #[inline]
     pub fn set_trap_stack(&mut self, context: *mut Context) {
-        self.task.privilege_stack_table[0] =
-            VirtAddr::from_ptr(context.wrapping_byte_add(FRAME_TOP));
+        let top = context.wrapping_byte_add(FRAME_TOP) as u64;
+        // SAFETY: a context lies in the kernel's half, the addresses of which are all canonical.
+        self.task.privilege_stack_table[0] = unsafe { VirtAddr::new_unsafe(top) };
     }
 }
 

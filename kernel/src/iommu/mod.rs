@@ -12,6 +12,8 @@ mod reports;
 mod routing;
 mod vtd;
 
+use core::ops::Range;
+
 use spillway_abi::Error;
 use spillway_bootinfo::BootInfo;
 use spillway_kernel_core::pci::FunctionId;
@@ -31,6 +33,11 @@ pub fn init(boot: &BootInfo) -> bool {
 /// Whether every function is confined.
 pub fn is_on() -> bool {
     !vtd::units().is_empty()
+}
+
+/// Whether a unit's registers are in a range of physical addresses: nobody else's can be there.
+pub fn has_registers_in(range: &Range<u64>) -> bool {
+    vtd::units().iter().any(|unit| unit.has_registers_in(range))
 }
 
 /// Whether a function can be granted. [`Error::Refused`] if the firmware shares memory with it,

@@ -2,7 +2,8 @@
 //!
 //! A device that tries again and again would interrupt and be told of without end. So at most
 //! [`MOST`] faults are told in a second; then the units are not let interrupt until the second is
-//! over, which the timer of the core sees to.
+//! over, which the timer of the core sees to. It also tells of a unit that hangs, as whoever finds
+//! that has locks with which nobody waits for a slow port.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,8 +26,9 @@ const SECOND: u64 = 1_000_000_000;
 
 static LIMITER: Spin<Option<Limiter>> = Spin::new(None);
 
-/// The TSC when the units are let interrupt again; the maximum while they are.
-static QUIET_UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
+/// The TSC when something is due: the units are let interrupt again, or one that hangs is told of.
+/// The maximum if nothing is.
+static DUE: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// The interrupt of a unit that blocked something: tells of it, with the function's owner. Takes
 /// the kernel lock for that, and no longer than to look: a line takes long on a slow port.
@@ -48,9 +50,16 @@ pub fn on_fault_interrupt() {
     }
     if let Some(end) = limiter.closed_until(now) {
         vtd::units().iter().for_each(vtd::Unit::quiet_faults);
-        QUIET_UNTIL.store(end, Ordering::Relaxed);
+        DUE.fetch_min(end, Ordering::Relaxed);
         wake_at(end);
     }
+}
+
+/// Has the timer of this core tell of units that hang, at once.
+pub fn soon() {
+    let now = now_tsc();
+    DUE.store(now, Ordering::Relaxed);
+    wake_at(now);
 }
 
 /// Takes what the hardware recorded, counts it and calls back for each. Returns whether some were
@@ -69,19 +78,19 @@ fn take_faults(mut report: impl FnMut(Fault)) -> bool {
 /// The timer of a core fired. One load while nothing is to be done.
 #[inline]
 pub fn on_timer() {
-    let until = QUIET_UNTIL.load(Ordering::Relaxed);
-    if until != u64::MAX {
-        end_of_quiet(until);
+    let due = DUE.load(Ordering::Relaxed);
+    if due != u64::MAX {
+        do_what_is_due(due);
     }
 }
 
 #[cold]
-fn end_of_quiet(until: u64) {
-    if now_tsc() < until {
-        return wake_at(until);
+fn do_what_is_due(due: u64) {
+    if now_tsc() < due {
+        return wake_at(due);
     }
     let mut guard = LIMITER.lock();
-    if QUIET_UNTIL.swap(u64::MAX, Ordering::Relaxed) == u64::MAX {
+    if DUE.swap(u64::MAX, Ordering::Relaxed) == u64::MAX {
         return;
     }
     let mut suppressed = 0;
@@ -96,7 +105,22 @@ fn end_of_quiet(until: u64) {
     if suppressed > 0 {
         log::warn!("blocked by the IOMMU in the last second: {suppressed} or more besides");
     }
-    vtd::units().iter().for_each(vtd::Unit::unquiet_faults);
+    for unit in vtd::units() {
+        if let Some(hang) = unit.take_hang() {
+            log::error!(
+                "the IOMMU at {:#x} does not forget what it is told to ({}, fault status {:#x}): \
+                 none of its functions can be granted or cut off any more",
+                unit.physical().start,
+                if hang.is_error {
+                    "an error"
+                } else {
+                    "no answer"
+                },
+                hang.status,
+            );
+        }
+        unit.unquiet_faults();
+    }
 }
 
 /// Has this core's timer fire at a moment, or before.

@@ -4,7 +4,7 @@
 //! there, not up to the IOMMU. So these addresses, and those of every BAR, are no I/O addresses.
 
 use spillway_abi::Error;
-use spillway_kernel_core::{iommu::addresses::IoAddresses, pci::windows};
+use spillway_kernel_core::iommu::addresses::IoAddresses;
 
 use crate::pci;
 
@@ -15,10 +15,8 @@ pub fn reserve(segment: u16, addresses: &mut IoAddresses) -> Result<(), Error> {
         for bar in function.bars.iter().flatten() {
             addresses.reserve(bar.start, bar.start.saturating_add(bar.size))?;
         }
-        if pci::is_bridge(function) {
-            for window in windows::of_bridge(|offset| function.config.read(offset)) {
-                addresses.reserve(window.start, window.end)?;
-            }
+        for window in function.windows().into_iter().flatten() {
+            addresses.reserve(window.start, window.end)?;
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Does an operation on a served object for a thread.
-#[inline]
+#[inline(never)]
 pub fn call(
     guard: Guard,
     thread: &Arc<Thread>,

@@ -165,13 +165,11 @@ pub fn retire(kernel: &mut Kernel, service: &Arc<Service>) {
 /// Nothing new comes to a service, and its threads no longer wait for it.
 fn begin(kernel: &mut Kernel, service: &Arc<Service>) {
     service.state.get_mut(kernel).ended = true;
-    while let Some(slot) = service.state.get(kernel).server {
-        super::remove_server(kernel, service, slot);
-        if let Some(thread) = kernel.sched.find(slot) {
-            sched::unblock(kernel, &thread);
-            thread.set_result(kernel, Err(Error::ServerGone));
-            sched::make_ready(kernel, &thread);
-        }
+    while let Some(thread) = service.state.get(kernel).server.clone() {
+        super::remove_server(kernel, service, thread.slot);
+        sched::unblock(kernel, &thread);
+        thread.set_result(kernel, Err(Error::ServerGone));
+        sched::make_ready(kernel, &thread);
     }
 }
 

@@ -1,12 +1,10 @@
-//! The fast paths: requests without data to a server that waits, and their answers.
+//! The fast path of queues: requests without data, and their answers.
 //!
-//! A call of a thread goes to a server thread that waits on this core, and its answer back, each with
-//! a direct switch and without a look at the run queue ([`ask`], [`answer`]). Entries of a queue go
-//! into the queue of the server, and its answers into that of the client, a batch at a time: what is
-//! looked up for one entry is remembered for the next, and the other side sees a batch when it is
-//! complete ([`Batch`]).
+//! Entries of a queue go into the queue of the server, and its answers into that of the client, a
+//! batch at a time: what is looked up for one entry is remembered for the next, and the other side
+//! sees a batch when it is complete ([`Batch`]).
 //!
-//! Everything else goes the long way ([`super::call`], [`super::batch`]), and what is refused here is
+//! Everything else goes the long way ([`super::batch`]), and what is refused here is
 //! checked and told there. Both leave the same behind, but that what was asked is kept as [`Direct`].
 
 use alloc::sync::Arc;
@@ -14,21 +12,16 @@ use spillway_abi::{
     Error, Handle, Rights,
     call::Operation,
     queue::{Completion, MESSAGE, Submission},
-    service::{Message, Notice, Token, What},
+    service::{Notice, Token, What},
 };
 
 use super::{
     Direct, has_news,
-    requests::{self, Entry, Request},
+    requests::{Entry, Request},
 };
 use crate::{
     kernel::Kernel,
-    object::{
-        IoQueue, Object, Remote, Service, Thread,
-        queue::completion,
-        thread::{Phase, Wait},
-    },
-    sched,
+    object::{IoQueue, Object, Remote, Service, Thread, queue::completion},
 };
 
 /// The rights that the operations need, by their numbers.
@@ -65,106 +58,6 @@ fn what(operation: u64, rights: Rights, d: u64) -> What {
         operation == Operation::Read as u64 || operation == Operation::Write as u64;
     let registration = if has_registration { d as u16 } else { 0 };
     What::new(Notice::Request, operation as u8, registration, rights)
-}
-
-/// Hands a request of a thread, which is in `do_io`, to a server thread of this core. The server is
-/// on no list then, and is to be switched to. If it is not to be had the object comes back, and
-/// nothing has changed.
-#[inline]
-pub fn ask(
-    kernel: &mut Kernel,
-    client: &Thread,
-    remote: Arc<Remote>,
-    rights: Rights,
-    operation: u64,
-    [a, b, c, d]: [u64; 4],
-) -> Result<Arc<Thread>, Arc<Remote>> {
-    if !is_plain(operation, rights, d) {
-        return Err(remote);
-    }
-    let service = &remote.service;
-    let waiting = service.state.get(kernel).server;
-    let Some(server) = waiting.and_then(|slot| kernel.sched.find(slot)) else {
-        return Err(remote);
-    };
-    let client_state = client.state.get(kernel);
-    let priority = client_state.priority;
-    if client_state.stop
-        || client.process.is_ending()
-        || !sched::can_hand_over(kernel, &server, priority)
-    {
-        return Err(remote);
-    }
-    let token = Token::new(client.slot, None, kernel.requests.next_sequence());
-    let what = what(operation, rights, d);
-    sched::unblock(kernel, &server);
-    let message = Message {
-        token,
-        object: remote.number,
-        what,
-        arguments: [a, b, c],
-        trace: 0,
-    };
-    server.set_message(kernel, &message);
-    server.state.get_mut(kernel).priority = priority;
-    remote.state.get_mut(kernel).uses += 1;
-    let (state, links) = service.state.get_with_links(kernel);
-    state.server = state.servers.pop_front(links);
-    state.taken_count += 1;
-    let state = client.state.get_mut(kernel);
-    state.phase = Phase::Waiting(Wait::Answer);
-    state.direct = Some(Direct {
-        remote,
-        token,
-        what,
-    });
-    Ok(server)
-}
-
-/// Gives a value to the thread that a token names, and lets the server, which is in `Serve`, wait for
-/// the next request. The thread is on no list then, and is to be switched to. `None`, and nothing
-/// has changed, if anything else is to be done.
-#[inline]
-pub fn answer(
-    kernel: &mut Kernel,
-    server: &Thread,
-    service: &Arc<Service>,
-    token: Token,
-    value: u64,
-) -> Option<Arc<Thread>> {
-    if token.asker() >= requests::FIRST {
-        return None;
-    }
-    let state = service.state.get(kernel);
-    let is_idle =
-        !has_news(state) && state.server.is_none() && state.queue.is_none() && !state.ended;
-    let client = kernel.sched.find(token.asker())?;
-    let client_state = client.state.get(kernel);
-    let direct = client_state.direct.as_ref()?;
-    let is_right = direct.token == token
-        && Arc::ptr_eq(&direct.remote.service, service)
-        && direct.remote.state.get(kernel).uses > 1;
-    let priority = client_state.priority;
-    if !is_idle
-        || !is_right
-        || server.state.get(kernel).stop
-        || server.process.is_ending()
-        || !sched::can_hand_over(kernel, &client, priority)
-    {
-        return None;
-    }
-    let direct = client.state.get_mut(kernel).direct.take()?;
-    direct.remote.state.get_mut(kernel).uses -= 1;
-    drop(direct);
-    let state = service.state.get_mut(kernel);
-    state.taken_count -= 1;
-    state.server = Some(server.slot);
-    sched::unblock(kernel, &client);
-    client.set_answer(kernel, Ok(value));
-    let state = server.state.get_mut(kernel);
-    state.priority = state.own_priority;
-    state.phase = Phase::Waiting(Wait::Serve(service.clone()));
-    Some(client)
 }
 
 /// What is remembered between the entries of a batch. It holds only as long as the kernel lock is not

@@ -14,6 +14,7 @@
 pub mod batch;
 pub mod call;
 mod copy;
+pub mod direct;
 pub mod end;
 pub mod fast;
 mod gift;
@@ -31,6 +32,7 @@ use spillway_abi::{
 
 pub use call::Call;
 pub use copy::CopyOut;
+use direct::Handed;
 use gift::Gift;
 use requests::Request;
 use window::release_slot;
@@ -90,8 +92,8 @@ impl Direct {
 /// What a thread asked, taken out of it.
 pub fn take_asked(kernel: &mut Kernel, thread: &Thread) -> Option<Asked> {
     let state = thread.state.get_mut(kernel);
-    let direct = state.direct.take().map(Direct::in_full);
-    direct.or_else(|| state.asked.take())
+    let handed = state.handed.take().map(Handed::in_full);
+    handed.or_else(|| state.asked.take())
 }
 
 /// How far a request has come.
@@ -158,22 +160,35 @@ fn delist(kernel: &mut Kernel, service: &Service, asker: u16, stage: Stage) {
 }
 
 /// A thread waits for a request from here on.
-pub fn add_server(kernel: &mut Kernel, service: &Service, slot: u16) {
+pub fn add_server(kernel: &mut Kernel, service: &Service, thread: &Arc<Thread>) {
     let (state, links) = service.state.get_with_links(kernel);
     match state.server {
-        None => state.server = Some(slot),
-        Some(_) => state.servers.push_back(links, slot),
+        None => state.server = Some(thread.clone()),
+        Some(_) => state.servers.push_back(links, thread.slot),
     }
 }
 
 /// A thread no longer does.
 pub fn remove_server(kernel: &mut Kernel, service: &Service, slot: u16) {
     let (state, links) = service.state.get_with_links(kernel);
-    if state.server == Some(slot) {
-        state.server = state.servers.pop_front(links);
+    if state
+        .server
+        .as_ref()
+        .is_some_and(|server| server.slot == slot)
+    {
+        state.server = None;
+        promote_server(kernel, service);
     } else {
         state.servers.remove(links, slot);
     }
+}
+
+/// The first of a service's threads has got a request: the next one takes its place.
+fn promote_server(kernel: &mut Kernel, service: &Service) {
+    let (state, links) = service.state.get_with_links(kernel);
+    let next = state.servers.pop_front(links);
+    let next = next.and_then(|slot| kernel.sched.find(slot));
+    service.state.get_mut(kernel).server = next;
 }
 
 /// Calls `f` with what an asker asked. `None` if it asked nothing.
@@ -181,8 +196,8 @@ fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> 
     if asker < requests::FIRST {
         let thread = kernel.sched.find(asker)?;
         let state = thread.state.get_mut(kernel);
-        if let Some(direct) = state.direct.take() {
-            state.asked = Some(direct.in_full());
+        if let Some(handed) = state.handed.take() {
+            state.asked = Some(handed.in_full());
         }
         state.asked.as_mut().map(f)
     } else {
@@ -236,7 +251,7 @@ pub fn send(
 /// Takes a thread that waits for requests, on this core if there is one, off the list.
 fn pick_server(kernel: &mut Kernel, service: &Service) -> Option<Arc<Thread>> {
     let me = core().index.get();
-    let first = service.state.get(kernel).server?;
+    let first = service.state.get(kernel).server.as_ref()?.slot;
     let mut chosen = first;
     let mut next = Some(first);
     while let Some(slot) = next {

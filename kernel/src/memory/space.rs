@@ -2,7 +2,7 @@
 
 use core::{
     ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use alloc::sync::Arc;
@@ -11,7 +11,12 @@ use spillway_kernel_core::regions::RegionMap;
 use x86_64::PhysAddr;
 
 use super::{account::Account, paging};
-use crate::{arch::core, kernel::Kernel, object::Memory, sync::Locked};
+use crate::{
+    arch::{Core, core},
+    kernel::Kernel,
+    object::Memory,
+    sync::Locked,
+};
 
 /// What a mapping costs of the kernel's own memory, in bytes; charged to the process.
 pub const MAPPING_COST: u64 = 64;
@@ -44,10 +49,6 @@ pub struct AddressSpace {
     pub regions: Locked<RegionMap<Mapping>>,
 }
 
-/// The space that each core has loaded; null for none of a program's.
-static LOADED: [AtomicPtr<AddressSpace>; spillway_abi::limits::MAX_CORES] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; spillway_abi::limits::MAX_CORES];
-
 impl AddressSpace {
     /// An empty one; its top table is charged. [`Error::LimitReached`], [`Error::OutOfMemory`].
     pub fn new(account: &Account) -> Result<Self, Error> {
@@ -79,19 +80,17 @@ impl AddressSpace {
     }
 
     /// Loads it on this core. False if it was.
-    #[inline]
-    pub fn enter(&self) -> bool {
-        let core = core();
-        let slot = &LOADED[core.index.get()];
-        let before = slot.load(Ordering::Relaxed);
+    #[inline(always)]
+    pub fn enter(&self, core: &Core) -> bool {
+        let before = core.space.get();
         if ptr::eq(before, self) {
             return false;
         }
-        let bit = 1 << core.index.get();
+        let bit = core.bit.get();
         // The bit is set before the tables are used, so whoever changes them sees this core.
         self.active.fetch_or(bit, Ordering::SeqCst);
         paging::load(self.root);
-        slot.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        core.space.set(self);
         core.count_here(Counter::AddressSpaceSwitches, 1);
         // SAFETY: a space stays alive while a core's bit in it is set: its end waits for that.
         if let Some(before) = unsafe { before.as_ref() } {
@@ -158,13 +157,11 @@ fn find_room(regions: &RegionMap<Mapping>, length: u64) -> Option<u64> {
 /// Leaves whatever address space of a program this core has loaded.
 pub fn leave() {
     let core = core();
-    let before = LOADED[core.index.get()].swap(ptr::null_mut(), Ordering::Relaxed);
+    let before = core.space.replace(ptr::null());
     paging::load(paging::kernel_root());
     // SAFETY: as in `enter`.
     if let Some(before) = unsafe { before.as_ref() } {
-        before
-            .active
-            .fetch_and(!(1 << core.index.get()), Ordering::SeqCst);
+        before.active.fetch_and(!core.bit.get(), Ordering::SeqCst);
     }
 }
 

@@ -26,6 +26,9 @@ pub struct EventState {
     count: u64,
     /// Who waits.
     pub waiters: List,
+    /// The one who waits, if nobody is on the list: a thread that handed the core over to another,
+    /// without a deadline.
+    pub turn: Option<Arc<Thread>>,
 }
 
 impl Drop for Event {
@@ -54,6 +57,7 @@ impl Event {
 
     /// As [`Self::signal`]; a thread that waited is not made ready, but returned: it is on no list.
     pub fn signal_for_switch(self: &Arc<Self>, kernel: &mut Kernel) -> Option<Arc<Thread>> {
+        self.list_turn(kernel);
         let front = self.state.get(kernel).waiters.front();
         let Some(thread) = front.and_then(|slot| kernel.sched.find(slot)) else {
             self.signal(kernel);
@@ -64,6 +68,28 @@ impl Event {
         sched::unblock(kernel, &thread);
         thread.set_result(kernel, Ok(1));
         Some(thread)
+    }
+
+    /// Puts a thread that waits for its turn on the list.
+    pub fn list_turn(&self, kernel: &mut Kernel) {
+        let (state, links) = self.state.get_with_links(kernel);
+        if let Some(thread) = state.turn.take() {
+            state.waiters.push_front(links, thread.slot);
+        }
+    }
+
+    /// Takes a thread that alone is on the list off it, to wait for its turn.
+    pub fn unlist_turn(&self, kernel: &mut Kernel, thread: &Arc<Thread>) {
+        let (state, links) = self.state.get_with_links(kernel);
+        state.waiters.remove(links, thread.slot);
+        state.turn = Some(thread.clone());
+    }
+
+    /// Whether whoever waits from here on waits alone, and for a signal that is still to come.
+    #[inline(always)]
+    pub fn is_unused(&self, kernel: &Kernel) -> bool {
+        let state = self.state.get(kernel);
+        state.count == 0 && state.turn.is_none() && state.waiters.is_empty()
     }
 
     /// Takes all signals, if there are any.

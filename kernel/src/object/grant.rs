@@ -68,7 +68,7 @@ impl Grant {
         });
         owner.state.get_mut(kernel).grants.push(grant.clone());
         *function.state.get_mut(kernel) = State::Owned(owner.id);
-        function.set_memory_decoding(true);
+        function.decode_memory();
         Ok(grant)
     }
 

@@ -11,7 +11,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::{handles::HandleTable, queue::List, regions::RegionMap};
 
-use super::{Grant, Object, Service};
+use super::{Grant, Object, Service, service::ServiceKey};
 use crate::{
     arch::core,
     kernel::{self, Guard, Kernel},
@@ -174,6 +174,15 @@ impl Process {
         } else {
             Err(Error::MissingRight)
         }
+    }
+
+    /// One of the services that it serves, until that has ended and nobody waits for its answers.
+    pub fn service(&self, kernel: &Kernel, key: ServiceKey) -> Option<Arc<Service>> {
+        let services = &self.state.get(kernel).services;
+        services
+            .iter()
+            .find(|service| service.key() == key)
+            .cloned()
     }
 
     /// Counts something for this process.

@@ -12,7 +12,7 @@ use spillway_abi::{
     },
 };
 use spillway_kernel_core::queue::List;
-use spillway_ring::{Consumer, Producer, RingHeader, Word};
+use spillway_ring::{Consumer, Producer, RingHeader, Word, Words};
 
 use super::{
     Memory, Process, Service, Thread,
@@ -36,7 +36,7 @@ const QUEUE_COST: u64 = 512;
 const REQUEST_COST: u64 = 256;
 
 /// An entry of either ring.
-type Words = [u64; ENTRY_SIZE / 8];
+type RingEntry = Words<{ ENTRY_SIZE / 8 }>;
 
 /// Submission and completion rings.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub struct IoQueue {
 
 /// The part of a queue that the kernel lock protects.
 pub struct QueueState {
-    submitted: Consumer<'static, Words>,
-    completed: Producer<'static, Words>,
+    submitted: Consumer<'static, RingEntry>,
+    completed: Producer<'static, RingEntry>,
     /// An entry that was taken off the ring and must wait for room in a window. It counts as under
     /// way.
     stalled: Option<Submission>,
@@ -155,8 +155,8 @@ impl IoQueue {
             let header = |offset| base.add(offset).cast::<RingHeader>();
             let words = |offset| base.add(offset).cast::<Word>();
             let (first, other) = (header(SUBMISSION_HEADER), header(COMPLETION_HEADER));
-            first.as_ref().initialise::<Words>(submissions, 0);
-            other.as_ref().initialise::<Words>(completions, 0);
+            first.as_ref().initialise::<RingEntry>(submissions, 0);
+            other.as_ref().initialise::<RingEntry>(completions, 0);
             let submitted = Consumer::new(first, words(ENTRIES), submissions);
             (submitted, Producer::new(other, words(second), completions))
         };
@@ -207,7 +207,7 @@ impl IoQueue {
             return Ok(None);
         }
         let words = state.submitted.pop().map_err(|_| Error::Corrupt)?;
-        Ok(words.map(Submission::from_words))
+        Ok(words.map(|Words(words)| Submission::from_words(words)))
     }
 
     /// Keeps an entry, of those that were taken, for when there is room in a window.
@@ -304,7 +304,7 @@ impl IoQueue {
     pub fn push(&self, kernel: &mut Kernel, completion: &Completion) {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
-        let _ = state.completed.push(completion.to_words());
+        let _ = state.completed.push(Words(completion.to_words()));
     }
 
     /// Shows the program what was pushed, so many, and wakes it if that is what it waits for.

@@ -177,11 +177,10 @@ pub fn route(function: FunctionId, vector: u8, apic_id: u32) -> Result<(Route, M
     Ok((Route::Direct, direct_message(vector, apic_id)))
 }
 
-/// Closes the way again. If the hardware does not answer, the entry is never used again.
+/// Closes the way again. If the hardware does not answer, which the IOMMU tells the log, the entry
+/// is never used again.
 pub fn unroute(route: &Route) {
-    if let Route::Remapped(function, entry) = route
-        && let Err(error) = iommu::interrupt_free(*function, *entry)
-    {
-        log::error!("{function}: interrupt entry {entry} cannot be blocked: {error}");
+    if let Route::Remapped(function, entry) = route {
+        let _ = iommu::interrupt_free(*function, *entry);
     }
 }

@@ -8,7 +8,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::{queue::List, slots::Slots};
 
-use super::{Event, IoQueue, Memory, Process};
+use super::{Event, IoQueue, Memory, Process, Thread};
 use crate::{kernel::Kernel, memory::frames, sync::Locked};
 
 /// What a service costs of the kernel's own memory, in bytes; charged to the server.
@@ -26,6 +26,10 @@ pub struct Service {
     /// What the kernel lock protects.
     pub state: Locked<ServiceState>,
 }
+
+/// Names a service among those of its server, without keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceKey(usize);
 
 /// The part of a service that the kernel lock protects. An asker (a thread, or a request of a queue)
 /// whose request was not taken, or is to be cancelled, is on one of the lists. One whose request was
@@ -55,7 +59,7 @@ pub struct ServiceState {
     /// Messages are being handed out.
     pub pumps: bool,
     /// A thread that waits for a request.
-    pub server: Option<u16>,
+    pub server: Option<Arc<Thread>>,
     /// More of them.
     pub servers: List,
     /// Threads that wait for a slot of the window.
@@ -121,6 +125,12 @@ impl Service {
         });
         owner.state.get_mut(kernel).services.push(service.clone());
         Ok(service)
+    }
+
+    /// Names it for [`Process::service`].
+    #[inline]
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey(core::ptr::from_ref(self).addr())
     }
 
     /// Nobody ever had a handle to it.

@@ -6,10 +6,10 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, ExitStatus, PAGE_SIZE, object::ThreadArguments, service::Message};
 use spillway_kernel_core::queue::List;
 
-use super::{Event, Interrupt, IoQueue, Process, Service, Timer};
+use super::{Event, Interrupt, IoQueue, Process, Service, Timer, service::ServiceKey};
 use crate::{
     arch::context::Context,
-    ipc::{Asked, Direct, reply::Answer},
+    ipc::{Asked, direct::Handed, reply::Answer},
     kernel::Kernel,
     sched::work::Work,
     sync::Locked,
@@ -79,8 +79,9 @@ pub enum Wait {
     Answer,
     /// Room in the window of a server; with a queue, also completions there.
     Window(Arc<Service>, Option<Arc<IoQueue>>),
-    /// A request on an object that the process serves.
-    Serve(Arc<Service>),
+    /// A request on an object of this service of its process. A service that has ended has nobody
+    /// who waits, so while there is somebody the process has it.
+    Serve(ServiceKey),
     /// Completions in a queue.
     Queue(Arc<IoQueue>),
     /// Only the deadline.
@@ -128,12 +129,16 @@ pub struct ThreadState {
     pub waiters: List,
     /// What it asked a server, while it waits for the answer.
     pub asked: Option<Asked>,
-    /// The same, if it asked by the fast path.
-    pub direct: Option<Direct>,
+    /// The same, if it was switched from straight to the server.
+    pub handed: Option<Handed>,
     /// A slot of a window that was handed to it.
     pub window_slot: Option<(Arc<Service>, u16)>,
     /// It was asked to stop: it does not wait.
     pub stop: bool,
+    /// It was asked to stop, or its process is ending: what it does goes the long way.
+    pub hasty: bool,
+    /// It waits, and the list of its home core has a deadline of it.
+    pub timed: bool,
     /// The word that it waits for matters more than that.
     pub deaf: bool,
 }
@@ -168,9 +173,11 @@ impl Thread {
                 work: None,
                 waiters: List::new(),
                 asked: None,
-                direct: None,
+                handed: None,
                 window_slot: None,
                 stop: false,
+                hasty: false,
+                timed: false,
                 deaf: false,
             }),
         }

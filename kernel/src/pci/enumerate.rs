@@ -7,6 +7,7 @@ use pci_types::{HeaderType, PciAddress, PciHeader, PciPciBridgeHeader};
 use spillway_kernel_core::pci::{
     FunctionId,
     groups::{self, Node},
+    header::extended_capability,
 };
 
 use super::{config::ConfigSpace, function::Function};
@@ -24,13 +25,11 @@ const NO_VENDOR: u16 = 0xffff;
 /// Offset of the base class (PCI 3.0, 6.2.1), and that of bridges.
 const CLASS: u16 = 0x0b;
 const BRIDGE: u8 = 0x06;
-/// Header type: 0 is an endpoint; the upper bit says that there are more functions.
-const HEADER_TYPE: u16 = 0x0e;
-const MULTIFUNCTION: u8 = 0x80;
 /// The extended capability of access control services (PCI Express 5.0, 7.7.8): what there is at
 /// 4, what is on at 6. Source validation, request and completion redirection and upstream
 /// forwarding together send everything up to the IOMMU.
 const ACS: u16 = 0x0d;
+const ACS_BYTES: u16 = 8;
 const ACS_CONTROL: u16 = 6;
 const ACS_ALL: u16 = 0b1_1101;
 
@@ -54,9 +53,8 @@ pub fn functions(machine: &Machine) -> Vec<Function> {
     let functions = found.iter().zip(groups);
     functions
         .map(|(found, group)| {
-            let is_endpoint = found.config.read::<u8>(HEADER_TYPE) & !MULTIFUNCTION == 0
-                && !is_bridge_class(&found.config);
-            Function::new(found.node.id, found.config, is_endpoint, group)
+            let is_bridge = is_bridge_class(&found.config);
+            Function::new(found.node.id, found.config, is_bridge, group)
         })
         .collect()
 }
@@ -149,28 +147,9 @@ fn node(id: FunctionId, header: PciHeader, config: &ConfigSpace) -> Node {
 
 /// Switches access control services on. Whether all that are needed are on then.
 fn switch_on_acs(config: &ConfigSpace) -> bool {
-    let Some(at) = extended_capability(config, ACS) else {
+    let Some(at) = extended_capability(|offset| config.read(offset), ACS, ACS_BYTES) else {
         return false;
     };
     config.write(at + ACS_CONTROL, ACS_ALL);
     config.read::<u16>(at + ACS_CONTROL) & ACS_ALL == ACS_ALL
-}
-
-/// Where an extended capability is (PCI Express 5.0, 7.6.3); looks a bounded number of times.
-fn extended_capability(config: &ConfigSpace, wanted: u16) -> Option<u16> {
-    let mut offset = 0x100;
-    for _ in 0..1024 {
-        let header: u32 = config.read(offset);
-        if header == 0 || header == u32::MAX {
-            return None;
-        }
-        if header as u16 == wanted {
-            return Some(offset);
-        }
-        offset = (header >> 20) as u16 & 0xffc;
-        if offset < 0x100 {
-            return None;
-        }
-    }
-    None
 }

@@ -1,6 +1,6 @@
 //! One PCI function, and what the kernel itself does with it.
 
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use spillway_abi::{
     Error,
@@ -9,11 +9,16 @@ use spillway_abi::{
 use spillway_kernel_core::pci::{
     FunctionId,
     header::{self, BAR_0, BarKind},
-    policy::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY, COMMAND_NO_LINES},
+    policy::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY, COMMAND_NO_LINES, COMMAND_PORTS},
+    windows,
 };
 
-use super::{config::ConfigSpace, messages::Messages, reset::ResetMethod};
-use crate::{kernel::Kernel, sync::Locked};
+use super::{
+    config::ConfigSpace,
+    messages::{Messages, disable_msi, disable_msix},
+    reset::ResetMethod,
+};
+use crate::{iommu, kernel::Kernel, sync::Locked};
 
 /// Base address registers of a function.
 pub const BARS: usize = 6;
@@ -23,6 +28,15 @@ const POWER: u8 = 0x01;
 const MSI: u8 = 0x05;
 const EXPRESS: u8 = 0x10;
 const MSIX: u8 = 0x11;
+
+/// Header type (PCI 3.0, 6.1): 0 is a device, 1 a bridge between buses; the upper bit says that
+/// there are more functions.
+const HEADER_TYPE: u16 = 0x0e;
+const MULTIFUNCTION: u8 = 0x80;
+const DEVICE: u8 = 0;
+const BUS_BRIDGE: u8 = 1;
+/// Base address registers of a bridge (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.1).
+const BRIDGE_BARS: u8 = 2;
 
 fn bar_offset(slot: u8) -> u16 {
     BAR_0 + 4 * u16::from(slot)
@@ -41,6 +55,8 @@ pub struct Function {
     class: u32,
     /// Its isolation group.
     pub group: u16,
+    /// It leads to another bus. As it was found: what it says later is not believed.
+    is_bus_bridge: bool,
     /// Its configuration space.
     pub config: ConfigSpace,
     /// Its memory BARs.
@@ -78,14 +94,19 @@ pub enum State {
 }
 
 impl Function {
-    /// Reads what a function is. Its BARs are probed, so nobody may be using it.
-    pub fn new(id: FunctionId, config: ConfigSpace, is_endpoint: bool, group: u16) -> Self {
+    /// Reads what a function is; `is_bridge` if it says so by its class, too. BARs are probed, so
+    /// nobody may be using it. Those of bridges to other things than buses are left alone: not all
+    /// of them bear it.
+    pub fn new(id: FunctionId, config: ConfigSpace, is_bridge: bool, group: u16) -> Self {
+        let header = config.read::<u8>(HEADER_TYPE) & !MULTIFUNCTION;
+        let is_endpoint = header == DEVICE && !is_bridge;
         let mut function = Self {
             id,
             vendor: config.read(0),
             device: config.read(2),
             class: config.read(8),
             group,
+            is_bus_bridge: header == BUS_BRIDGE,
             config,
             bars: [None; BARS],
             messages: Messages::None,
@@ -97,28 +118,28 @@ impl Function {
             }),
         };
         if is_endpoint {
-            function.read_bars();
+            function.change_command(COMMAND_BUS_MASTER, false);
+            function.read_bars(BARS as u8);
             function.read_capabilities();
-            function.disable_messages();
+        } else if function.is_bus_bridge {
+            // What is behind it masters the bus through it.
+            function.read_bars(BRIDGE_BARS);
         }
         function
     }
 
-    fn read_bars(&mut self) {
+    fn read_bars(&mut self, slots: u8) {
         let config = &self.config;
         let command: u16 = config.read(COMMAND);
         // While a BAR is probed it has a wrong address.
-        config.write(
-            COMMAND,
-            command & !(COMMAND_MEMORY | 1 | COMMAND_BUS_MASTER),
-        );
+        config.write(COMMAND, command & !(COMMAND_MEMORY | COMMAND_PORTS));
         let mut slot = 0;
-        while slot < BARS as u8 {
-            let kind = BarKind::of(config.read(bar_offset(slot)), slot);
+        while slot < slots {
+            let kind = BarKind::of(config.read(bar_offset(slot)), slot + 1 == slots);
             self.bars[usize::from(slot)] = self.probe(slot, kind);
             slot += if kind == BarKind::Memory64 { 2 } else { 1 };
         }
-        config.write(COMMAND, (command & !COMMAND_BUS_MASTER) | COMMAND_NO_LINES);
+        config.write(COMMAND, command);
     }
 
     /// The range of a memory BAR, if the firmware assigned one that can be.
@@ -152,9 +173,16 @@ impl Function {
         let config = self.config;
         for (kind, at) in header::capabilities(|offset| config.read(offset)) {
             match kind {
-                MSIX => self.messages = Messages::msix(&config, at, &self.bars),
-                MSI if matches!(self.messages, Messages::None) => {
-                    self.messages = Messages::msi(&config, at);
+                MSIX => {
+                    disable_msix(&config, at);
+                    self.messages = Messages::msix(&config, at, &self.bars);
+                }
+                MSI => {
+                    // Firmware may have left it on, also where the table is used.
+                    disable_msi(&config, at);
+                    if matches!(self.messages, Messages::None) {
+                        self.messages = Messages::msi(&config, at);
+                    }
                 }
                 EXPRESS => self.reset = self.reset.or(ResetMethod::express(&config, at)),
                 POWER => self.reset = self.reset.or(ResetMethod::power(&config, at)),
@@ -178,19 +206,40 @@ impl Function {
         self.config.read::<u16>(COMMAND) & COMMAND_BUS_MASTER != 0
     }
 
-    /// Lets the function answer to its memory BARs, or not.
-    pub fn set_memory_decoding(&self, on: bool) {
-        self.change_command(COMMAND_MEMORY, on);
+    /// Lets the function answer to its memory BARs.
+    pub fn decode_memory(&self) {
+        self.change_command(COMMAND_MEMORY, true);
     }
 
-    fn change_command(&self, bit: u16, on: bool) {
+    /// The function neither masters the bus nor answers to its memory BARs any more.
+    pub fn disconnect(&self) {
+        // At once: what is read of a function that is being reset means nothing, so a second change
+        // could undo the first.
+        self.change_command(COMMAND_BUS_MASTER | COMMAND_MEMORY, false);
+    }
+
+    fn change_command(&self, bits: u16, on: bool) {
         let command: u16 = self.config.read(COMMAND);
-        let changed = if on { command | bit } else { command & !bit };
+        let changed = if on { command | bits } else { command & !bits };
         self.config.write(COMMAND, changed | COMMAND_NO_LINES);
     }
 
+    /// The first and the last bus behind it, if it is a bridge between buses (PCI-to-PCI Bridge
+    /// Architecture 1.2, 3.2.5).
+    pub fn buses(&self) -> Option<(u8, u8)> {
+        let bus = |offset| self.config.read::<u8>(offset);
+        self.is_bus_bridge.then(|| (bus(0x19), bus(0x1a)))
+    }
+
+    /// The addresses that it passes on, if it is a bridge between buses.
+    pub fn windows(&self) -> Option<[Range<u64>; 2]> {
+        let read = |offset| self.config.read(offset);
+        self.is_bus_bridge.then(|| windows::of_bridge(read))
+    }
+
     /// The pages of a BAR: [`Error::NotFound`] if there is no such memory BAR, [`Error::Refused`]
-    /// if another function's registers are in them, too.
+    /// if the registers of another function or of an IOMMU are in them, too, or if the bridge before
+    /// the function does not lead there.
     pub fn bar_pages(&self, index: usize) -> Result<MemoryBar, Error> {
         let bar = self
             .bars
@@ -199,14 +248,18 @@ impl Function {
             .flatten()
             .ok_or(Error::NotFound)?;
         let pages = bar.pages();
-        let shared = super::functions()
+        let others = super::functions()
             .iter()
             .filter(|other| other.id != self.id)
-            .flat_map(|other| other.bars.iter().flatten())
-            .any(|other| {
-                other.start < pages.start + pages.size && pages.start < other.start + other.size
-            });
-        if shared {
+            .flat_map(|other| other.bars.iter().flatten());
+        let is_shared = others.map(MemoryBar::range).any(|other| {
+            let pages = pages.range();
+            other.start < pages.end && pages.start < other.end
+        });
+        let leads_there = super::bridge_to(self.id)
+            .and_then(Self::windows)
+            .is_none_or(|windows| windows::lead_to(&windows, &bar.range()));
+        if is_shared || !leads_there || iommu::has_registers_in(&pages.range()) {
             Err(Error::Refused)
         } else {
             Ok(pages)
@@ -238,6 +291,10 @@ impl Function {
 }
 
 impl MemoryBar {
+    fn range(&self) -> Range<u64> {
+        self.start..self.start + self.size
+    }
+
     /// The whole pages that have the registers in them.
     fn pages(self) -> Self {
         let page = spillway_abi::PAGE_SIZE;

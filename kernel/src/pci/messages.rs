@@ -196,7 +196,7 @@ impl Function {
                 msix.write(index, 0, message.address as u32);
                 msix.write(index, 1, (message.address >> 32) as u32);
                 msix.write(index, 2, message.data);
-                msix.enable(config, true);
+                msix.enable(config);
             }
         }
         true
@@ -222,11 +222,7 @@ impl Function {
         match &self.messages {
             Messages::None => {}
             Messages::Msi(msi) => msi.enable(&self.config, false),
-            Messages::MsiX(msix) => {
-                // Entries that were never programmed are masked from the reset on, and the whole
-                // table is off.
-                msix.enable(&self.config, false);
-            }
+            Messages::MsiX(msix) => disable_msix(&self.config, msix.at),
         }
     }
 }
@@ -243,12 +239,20 @@ impl Msi {
 }
 
 impl MsiX {
-    fn enable(&self, config: &ConfigSpace, on: bool) {
+    fn enable(&self, config: &ConfigSpace) {
         let control: u16 = config.read(self.at + CONTROL);
-        let enable = if on { MSIX_ENABLE } else { 0 };
-        config.write(
-            self.at + CONTROL,
-            control & !(MSIX_ENABLE | MSIX_MASK_ALL) | enable,
-        );
+        config.write(self.at + CONTROL, control & !MSIX_MASK_ALL | MSIX_ENABLE);
     }
+}
+
+/// Switches the capability MSI at an offset off.
+pub(super) fn disable_msi(config: &ConfigSpace, at: u16) {
+    let control: u16 = config.read(at + CONTROL);
+    config.write(at + CONTROL, control & !MSI_ENABLE);
+}
+
+/// Switches the capability MSI-X at an offset off, and with it all entries of its table.
+pub(super) fn disable_msix(config: &ConfigSpace, at: u16) {
+    let control: u16 = config.read(at + CONTROL);
+    config.write(at + CONTROL, control & !MSIX_ENABLE);
 }

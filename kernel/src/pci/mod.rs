@@ -10,6 +10,8 @@ pub mod messages;
 pub mod reset;
 
 use alloc::vec::Vec;
+use core::ops::Range;
+
 use raw_cpuid::CpuId;
 use spillway_abi::Error;
 use spillway_bootinfo::BootInfo;
@@ -25,13 +27,17 @@ static FUNCTIONS: Once<Vec<Function>> = Once::new();
 /// What the firmware says of physical memory.
 static BOOT: Once<&'static BootInfo> = Once::new();
 
+/// Where configuration space is.
+static CONFIGURATION: Once<Vec<Range<u64>>> = Once::new();
+
 /// Where interrupt controllers, timers and IOMMUs of PCs are: no function's registers are believed
 /// to be here (Intel SDM vol. 3, 11.4.1; ICH9 datasheet, 9.4).
-const PLATFORM: core::ops::Range<u64> = 0xfec0_0000..0x1_0000_0000;
+const PLATFORM: Range<u64> = 0xfec0_0000..0x1_0000_0000;
 
 /// Finds the functions. Once, at boot.
 pub fn init(machine: &Machine, boot: &'static BootInfo) {
     BOOT.call_once(|| boot);
+    CONFIGURATION.call_once(|| machine.pci.iter().map(|range| range.addresses()).collect());
     let functions = FUNCTIONS.call_once(|| enumerate::functions(machine));
     log::info!("{} PCI functions", functions.len());
     for function in functions {
@@ -41,14 +47,18 @@ pub fn init(machine: &Machine, boot: &'static BootInfo) {
 
 /// Whether a function's registers can be at these physical addresses. What a BAR says is not
 /// believed where there is RAM or anything else that the firmware names, where the platform has its
-/// own registers, or beyond what the processor can address.
+/// own registers, in configuration space, or beyond what the processor can address.
 fn may_be_registers(start: u64, end: u64) -> bool {
     let overlaps = |from: u64, to: u64| start < to && from < end;
+    let configuration = CONFIGURATION.get().into_iter().flatten();
     let bits = CpuId::new().get_processor_capacity_feature_info();
     let limit = 1u64 << bits.map_or(36, |info| info.physical_address_bits().min(52));
     let known = BOOT.get().map_or(&[][..], |boot| boot.regions());
     end <= limit
         && !overlaps(PLATFORM.start, PLATFORM.end)
+        && !configuration
+            .into_iter()
+            .any(|range| overlaps(range.start, range.end))
         && !known
             .iter()
             .any(|region| overlaps(region.start, region.end))
@@ -95,10 +105,14 @@ pub fn check_group(kernel: &Kernel, function: &Function, owner: u64) -> Result<(
     Ok(())
 }
 
-/// Whether a function is a bridge between PCI buses, from its header type (PCI Local Bus
-/// Specification 3.0, section 6.1).
-pub fn is_bridge(function: &Function) -> bool {
-    function.config.read::<u8>(0x0e) & 0x7f == 1
+/// The bridge right before a function's bus; `None` on a root bus.
+fn bridge_to(function: FunctionId) -> Option<&'static Function> {
+    functions().iter().find(|bridge| {
+        bridge.id.segment == function.segment
+            && bridge
+                .buses()
+                .is_some_and(|(secondary, _)| secondary == function.bus)
+    })
 }
 
 /// The process that has a function.

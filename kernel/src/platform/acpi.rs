@@ -66,6 +66,14 @@ pub struct PciRange {
     pub last_bus: u8,
 }
 
+impl PciRange {
+    /// The physical addresses: 1 MiB for each bus.
+    pub fn addresses(&self) -> core::ops::Range<u64> {
+        let bus = |number: u64| self.base.saturating_add(number << 20);
+        bus(self.first_bus.into())..bus(u64::from(self.last_bus) + 1)
+    }
+}
+
 /// The registers that switch the machine off, and where the value for them is.
 #[derive(Clone, Copy, Debug)]
 pub struct PowerPorts {

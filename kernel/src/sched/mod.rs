@@ -6,6 +6,7 @@
 //! returns. See `docs/scheduling.md`.
 
 mod choose;
+mod hand_over;
 mod idle;
 mod switch;
 mod wait;
@@ -23,10 +24,11 @@ use spillway_kernel_core::{
     waits::WaitTable,
 };
 
+pub use hand_over::{can_hand_over, hand_over, put};
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{
-    account_calls, can_hand_over, can_switch_to, reschedule_after_call, reschedule_after_trap,
-    resume_after_call, schedule, set_timer, switch_to,
+    account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,
+    schedule, set_timer, switch_to,
 };
 pub use wait::{
     edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,
@@ -36,11 +38,11 @@ use wait::{end_wait, wake_all};
 
 use crate::{
     arch::{core, entry, of},
-    ipc::{Asked, Direct, requests::WAITERS},
+    ipc::{Asked, direct::Handed, requests::WAITERS},
     kernel::Kernel,
     object::{
         Process, Thread,
-        thread::{Phase, THREAD_COST, Wait},
+        thread::{Phase, THREAD_COST, ThreadState, Wait},
     },
     platform::{apic, vectors},
     time_page,
@@ -151,11 +153,25 @@ impl Scheduler {
         self.threads.get(usize::from(slot))?.clone()
     }
 
+    /// The thread in a slot, if there is one, to be looked at.
+    #[inline]
+    pub fn peek(&self, slot: u16) -> Option<&Thread> {
+        self.threads.get(usize::from(slot))?.as_deref()
+    }
+
     /// The threads from a slot on.
     pub fn threads_from(&self, slot: u16) -> impl Iterator<Item = (u16, &Arc<Thread>)> {
         let rest = self.threads.iter().zip(0u16..).skip(slot.into());
         rest.filter_map(|(thread, slot)| Some((slot, thread.as_ref()?)))
     }
+}
+
+/// The state of the thread in a slot, if there is one.
+#[inline(always)]
+pub fn state_at(kernel: &mut Kernel, slot: u16) -> Option<&mut ThreadState> {
+    let thread: *const Thread = kernel.sched.peek(slot)?;
+    // SAFETY: the table keeps the thread, and stays as it is while the result borrows the kernel.
+    Some(unsafe { &*thread }.state.get_mut(kernel))
 }
 
 /// Enters a new thread, made by `make` from its slot. [`make_ready`] or [`withdraw`] comes next.
@@ -215,12 +231,13 @@ pub fn restore_priority(kernel: &mut Kernel, thread: &Thread) {
 pub fn set_stop(kernel: &mut Kernel, thread: &Arc<Thread>, stop: bool) {
     let state = thread.state.get_mut(kernel);
     state.stop = stop;
+    state.hasty = stop || thread.process.is_ending();
     let can_end = match &state.phase {
         Phase::Waiting(Wait::Answer) => {
             let is_held = |asked: &Asked| !asked.is_waiting() && asked.is_registered();
-            let is_direct = |direct: &Direct| direct.what.registration() != 0;
+            let is_direct = |handed: &Handed| handed.what.registration() != 0;
             !state.asked.as_ref().is_some_and(is_held)
-                && !state.direct.as_ref().is_some_and(is_direct)
+                && !state.handed.as_ref().is_some_and(is_direct)
         }
         Phase::Waiting(Wait::Futex(_)) => !state.deaf,
         Phase::Waiting(Wait::Time) => false,
@@ -317,7 +334,8 @@ fn requeue(kernel: &mut Kernel, thread: &Thread, front: bool) {
 /// is ending.
 pub fn interrupt_thread(kernel: &mut Kernel, slot: u16) {
     let thread = kernel.sched.thread(slot);
-    let state = thread.state.get(kernel);
+    let state = thread.state.get_mut(kernel);
+    state.hasty = true;
     match state.phase {
         Phase::Waiting(_) => end_wait(kernel, &thread, Err(Error::Interrupted)),
         Phase::Running => look_again(state.home),

@@ -7,14 +7,13 @@ use alloc::sync::Arc;
 use spillway_abi::{Error, ExitStatus, counters::Counter, limits::TIME_SLICE};
 use spillway_kernel_core::slice::{self, Decision};
 use spin::Once;
-use x86_64::{VirtAddr, registers::model_specific::FsBase};
 
 use super::{Scheduler, choose, end_thread, end_wait, enqueue, idle, work};
 use crate::{
-    arch::{core, cpu, entry, halt},
+    arch::{Core, core, cpu, entry, halt},
     ipc::{self, requests},
     kernel::{self, Guard, Kernel},
-    object::{Thread, thread::Phase},
+    object::{Process, Thread, thread::Phase},
     platform::{apic, clock},
     time_page,
 };
@@ -26,7 +25,7 @@ pub fn schedule(mut guard: Guard) -> ! {
     let core = core();
     core.set_reschedule(false);
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     let me = core.index.get();
     guard.sched.cores[me].running = None;
@@ -93,28 +92,13 @@ pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
         && !thread.process.is_ending()
 }
 
-/// Whether this core can go straight to a thread that waits and was on this core last, to run at a
-/// priority, as [`can_switch_to`].
-#[inline]
-pub fn can_hand_over(kernel: &Kernel, thread: &Thread, priority: u8) -> bool {
-    let core = core();
-    let me = core.index.get();
-    let state = thread.state.get(kernel);
-    !core.must_reschedule()
-        && state.home == me
-        && state.affinity & 1 << me != 0
-        && state.work.is_none()
-        && kernel.sched.cores[me].run.highest() <= Some(priority)
-        && !thread.process.is_ending()
-}
-
 /// Goes straight from the running thread, which has been put where it belongs, to another, which
 /// goes on with the rest of the time slice.
 #[inline]
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     if let Some(before) = core.take_current() {
-        account_calls(&before);
+        account_calls(core, &before);
     }
     thread.state.get_mut(&mut guard).home = core.index.get();
     resume(guard, thread, false)
@@ -141,16 +125,7 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     state.phase = Phase::Running;
     let priority = state.priority;
     kernel.sched.cores[core.index.get()].running = Some(priority);
-    if thread.process.space.enter() {
-        thread.process.count(Counter::AddressSpaceSwitches, 1);
-    }
-    // A program can change its `fs` by loading a segment, so what it left does not count.
-    FsBase::write(VirtAddr::new_truncate(thread.fs_base));
-    if cpu::flushes_branches() {
-        cpu::flush_branch_predictor();
-    }
-    core.count_here(Counter::ThreadSwitches, 1);
-    thread.process.count(Counter::ThreadSwitches, 1);
+    load(core, &thread.process, thread.fs_base);
     let context = thread.context_pointer();
     core.set_current(thread);
     core.set_reschedule(false);
@@ -161,6 +136,21 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     // SAFETY: the thread is this core's running one, was in no other core's hands since it was
     // taken out of a queue under the lock, and its address space is loaded.
     unsafe { entry::resume(context) }
+}
+
+/// Lets the processor see what a thread of a process sees, but for its registers.
+#[inline(always)]
+pub(super) fn load(core: &Core, process: &Process, fs_base: u64) {
+    if process.space.enter(core) {
+        process.count(Counter::AddressSpaceSwitches, 1);
+    }
+    // A program can change its `fs` by loading a segment, so what it left does not count.
+    cpu::set_fs_base(fs_base);
+    if cpu::flushes_branches() {
+        cpu::flush_branch_predictor();
+    }
+    core.count_here(Counter::ThreadSwitches, 1);
+    process.count(Counter::ThreadSwitches, 1);
 }
 
 /// Ticks in a time slice; converted once.
@@ -273,8 +263,7 @@ fn make_room() -> Option<Guard> {
 
 /// Counts the system calls since the last switch for the process that made them.
 #[inline]
-pub fn account_calls(thread: &Thread) {
-    let core = core();
+pub fn account_calls(core: &Core, thread: &Thread) {
     let now = core.system_calls();
     let since = now - core.system_calls_counted.replace(now);
     thread.process.count(Counter::SystemCalls, since);

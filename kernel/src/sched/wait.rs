@@ -41,7 +41,8 @@ pub fn wait_listed(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u
     let state = thread.state.get_mut(kernel);
     state.home = home;
     state.phase = Phase::Waiting(wait);
-    if deadline != NO_DEADLINE {
+    state.timed = deadline != NO_DEADLINE;
+    if state.timed {
         // Whoever runs next need not set the clock.
         set_deadline_ns(kernel, home, thread.slot, deadline);
     }
@@ -56,6 +57,15 @@ pub fn set_deadline(kernel: &mut Kernel, home: usize, slot: u16, ticks: u64) {
 /// The same in nanoseconds.
 pub fn set_deadline_ns(kernel: &mut Kernel, home: usize, slot: u16, deadline: u64) {
     set_deadline(kernel, home, slot, clock::tsc_at(deadline));
+}
+
+/// A thread does not wait any more, and had a deadline.
+#[cold]
+pub fn forget_deadline(kernel: &mut Kernel, thread: &Thread) {
+    let state = thread.state.get_mut(kernel);
+    state.timed = false;
+    let home = state.home;
+    remove_deadline(kernel, home, thread.slot);
 }
 
 /// Takes a deadline back, if it was set.
@@ -78,6 +88,9 @@ pub(super) fn sleep(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: 
 /// Changes the list of those who wait for an object, if the object has one. The list is taken out
 /// and put back: it and the links are both behind the lock.
 pub fn edit_waiters(kernel: &mut Kernel, wait: &Wait, f: impl FnOnce(&mut List, &mut Links)) {
+    if let Wait::Event(event) = wait {
+        event.list_turn(kernel);
+    }
     let Some(list) = wait.waiters(kernel) else {
         return;
     };
@@ -109,7 +122,11 @@ pub(super) fn end_wait(kernel: &mut Kernel, thread: &Thread, result: Result<u64,
                 ipc::withdraw(kernel, thread.slot, asked);
             }
         }
-        Wait::Serve(service) => ipc::remove_server(kernel, service, thread.slot),
+        Wait::Serve(service) => {
+            if let Some(service) = thread.process.service(kernel, *service) {
+                ipc::remove_server(kernel, &service, thread.slot);
+            }
+        }
         Wait::Queue(queue) => queue.clear_waiter(kernel),
         Wait::Window(_, Some(queue)) => {
             queue.clear_waiter(kernel);
@@ -131,10 +148,8 @@ fn wake(kernel: &mut Kernel, thread: &Thread, result: Result<u64, Error>) {
 /// ready, is the caller's.
 #[inline]
 pub fn unblock(kernel: &mut Kernel, thread: &Thread) {
-    let home = thread.state.get(kernel).home;
-    let deadlines = &mut kernel.sched.cores[home].deadlines;
-    if !deadlines.is_empty() {
-        deadlines.remove(thread.slot);
+    if thread.state.get(kernel).timed {
+        forget_deadline(kernel, thread);
     }
     thread.process.count(Counter::WakeUps, 1);
     core().count_here(Counter::WakeUps, 1);

@@ -219,7 +219,7 @@ pub fn go_on(mut guard: Guard, thread: Arc<Thread>) -> Guard {
 
 /// Does a step that touches the thread's own memory.
 fn in_its_space(guard: &mut Guard, thread: &Arc<Thread>, work: Work) -> Progress {
-    if thread.process.space.enter() {
+    if thread.process.space.enter(core()) {
         thread.process.count(Counter::AddressSpaceSwitches, 1);
     }
     core().set_current(thread.clone());

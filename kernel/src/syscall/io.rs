@@ -13,20 +13,16 @@ use spillway_abi::{
 use spillway_kernel_core::{handles::restrict, log_text};
 
 use super::{
-    Action, Arguments, Outcome, SystemCall, create, device, handle, insert, meta, processes,
-    service,
+    Action, Arguments, Outcome, SystemCall, create, device, insert, meta, processes, service,
 };
 use crate::{
-    arch::{self, entry, user_copy, user_copy::UserRange},
+    arch::{self, user_copy, user_copy::UserRange},
     ipc,
     kernel::{self, Guard},
     memory::frames,
     object::{Memory, Object, Process, Thread},
     platform::{log, power},
-    sched::{
-        self,
-        work::{Teardown, Work},
-    },
+    sched::work::{Teardown, Work},
 };
 
 /// [`spillway_abi::Call::DoIo`].
@@ -38,32 +34,36 @@ pub const MAX_TRANSFER: u64 = 64 << 10;
 impl SystemCall for DoIo {
     #[inline]
     fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
-        let mut guard = kernel::lock();
-        let Ok(handle) = handle(raw) else {
-            return Outcome::Done(Err(Error::BadHandle));
-        };
-        let (object, rights) = match thread.process.state.get(&guard).handles.get(handle) {
-            Ok((Object::Remote(remote), rights)) => {
-                let (remote, arguments) = (remote.clone(), [a, b, c, d]);
-                let kernel = &mut guard;
-                return match ipc::fast::ask(kernel, thread, remote, rights, operation, arguments) {
-                    Ok(server) => {
-                        entry::leave_by_call();
-                        sched::switch_to(guard, server)
-                    }
-                    Err(remote) => {
-                        ipc::call::call(guard, thread, remote, rights, operation, arguments)
-                    }
-                };
-            }
-            Ok((object, rights)) => (object.clone(), rights),
-            Err(error) => return Outcome::Done(Err(error)),
-        };
-        match Operation::from_raw(operation & !(TRACED | TIMED)) {
-            Some(operation) => perform(&mut guard, thread, object, rights, operation, [a, b, c, d])
-                .run(guard, thread),
-            None => Outcome::Done(Err(Error::BadOperation)),
+        let guard = kernel::lock();
+        let found = thread.process.state.get(&guard).handles.get_raw(raw);
+        if let Some((Object::Remote(remote), rights)) = found {
+            let (remote, arguments) = (remote.clone(), [a, b, c, d]);
+            let (guard, remote) =
+                ipc::direct::ask(guard, thread, remote, rights, operation, arguments);
+            return ipc::call::call(guard, thread, remote, rights, operation, arguments);
         }
+        match found.map(|(object, rights)| (object.clone(), rights)) {
+            Some((object, rights)) => here(guard, thread, object, rights, operation, [a, b, c, d]),
+            None => Outcome::Done(Err(Error::BadHandle)),
+        }
+    }
+}
+
+/// On an object of the kernel.
+#[inline(never)]
+fn here(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    object: Object,
+    rights: Rights,
+    operation: u64,
+    arguments: [u64; 4],
+) -> Outcome {
+    match Operation::from_raw(operation & !(TRACED | TIMED)) {
+        Some(operation) => {
+            perform(&mut guard, thread, object, rights, operation, arguments).run(guard, thread)
+        }
+        None => Outcome::Done(Err(Error::BadOperation)),
     }
 }
 
@@ -356,7 +356,7 @@ fn write_log(process: &Process, address: u64, length: u64) -> Result<u64, Error>
 fn counter_bytes(process: Option<&Process>, thread: &Thread) -> [u8; COUNTER_COUNT * 8] {
     use core::sync::atomic::Ordering::Relaxed;
     let mut words = [0u64; COUNTER_COUNT];
-    crate::sched::account_calls(thread);
+    crate::sched::account_calls(arch::core(), thread);
     match process {
         Some(process) => {
             words

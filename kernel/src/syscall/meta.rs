@@ -3,14 +3,14 @@
 use spillway_abi::{
     Error, Rights,
     device::{DmaSpaceMeta, FunctionMeta, PinMeta},
-    object::{ClockMeta, MemoryMeta, ProcessMeta, ThreadMeta, TimerMeta},
+    object::{ClockMeta, MemoryMeta, ProcessMeta, ThreadMeta, ThreadPhase, TimerMeta},
     service::ServiceMeta,
 };
 
 use crate::{
     kernel::Kernel,
     memory::{frames, heap},
-    object::{Grant, Object, Process, Thread},
+    object::{Grant, Object, Process, Thread, thread::Phase},
     platform::clock,
     sched,
 };
@@ -109,6 +109,11 @@ fn thread_value(kernel: &Kernel, thread: &Thread, key: ThreadMeta) -> u64 {
         ThreadMeta::Affinity => state.affinity,
         ThreadMeta::Id => thread.id,
         ThreadMeta::Stop => state.stop.into(),
+        ThreadMeta::Phase => match state.phase {
+            Phase::Ready | Phase::Running | Phase::Working => ThreadPhase::Runnable as u64,
+            Phase::Waiting(_) => ThreadPhase::Waiting as u64,
+            Phase::Ended(_) => ThreadPhase::Ended as u64,
+        },
     }
 }
 
@@ -174,7 +179,7 @@ pub fn set(
             0 | 1 => sched::set_stop(kernel, thread, value == 1),
             _ => return Err(Error::BadArgument),
         },
-        ThreadMeta::Id => return Err(Error::BadOperation),
+        ThreadMeta::Id | ThreadMeta::Phase => return Err(Error::BadOperation),
     }
     Ok(0)
 }

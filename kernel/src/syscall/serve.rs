@@ -25,31 +25,39 @@ impl SystemCall for Serve {
         [service, token, status, value, extra, deadline]: Arguments,
     ) -> Outcome {
         let mut guard = kernel::lock();
-        let service = match target(&guard, thread, service) {
-            Ok(service) => service,
-            Err(error) => return Outcome::Done(Err(error)),
-        };
-        if status == 0
-            && deadline == NO_DEADLINE
-            && let Some(client) =
-                ipc::fast::answer(&mut guard, thread, &service, Token(token), value)
-        {
-            entry::leave_by_call();
-            drop(service);
-            sched::switch_to(guard, client)
+        if status == 0 && deadline == NO_DEADLINE {
+            guard = ipc::direct::answer(guard, thread, service, Token(token), value);
         }
-        let answered = Ok(service).and_then(|service| {
-            if token == Token::NONE.0 {
-                return Ok((service, None));
-            }
-            let answer = Reply::from_raw([status, value, extra])?;
-            let client = ipc::reply::reply(&mut guard, &service, Token(token), answer)?;
-            Ok((service, client))
-        });
-        match answered {
-            Ok((service, client)) => next(guard, thread, service, client, deadline),
-            Err(error) => Outcome::Done(Err(error)),
+        serve(
+            guard,
+            thread,
+            [service, token, status, value, extra, deadline],
+        )
+    }
+}
+
+/// The long way.
+#[inline(never)]
+fn serve(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    [service, token, status, value, extra, deadline]: Arguments,
+) -> Outcome {
+    let service = match target(&guard, thread, service) {
+        Ok(service) => service,
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    let answered = Ok(service).and_then(|service| {
+        if token == Token::NONE.0 {
+            return Ok((service, None));
         }
+        let answer = Reply::from_raw([status, value, extra])?;
+        let client = ipc::reply::reply(&mut guard, &service, Token(token), answer)?;
+        Ok((service, client))
+    });
+    match answered {
+        Ok((service, client)) => next(guard, thread, service, client, deadline),
+        Err(error) => Outcome::Done(Err(error)),
     }
 }
 
@@ -100,8 +108,8 @@ fn next(
         return Outcome::Done(Err(Error::Interrupted));
     }
     entry::leave_by_call();
-    ipc::add_server(&mut guard, &service, thread.slot);
-    sched::wait_listed(&mut guard, thread, Wait::Serve(service), deadline);
+    ipc::add_server(&mut guard, &service, thread);
+    sched::wait_listed(&mut guard, thread, Wait::Serve(service.key()), deadline);
     if thread.process.is_ending() {
         sched::interrupt_thread(&mut guard, thread.slot);
     }

@@ -26,6 +26,9 @@ const LAST_REST: u64 = 200_000;
 const LONG_REST: u64 = 50_000;
 /// Batches that are tried for one sample.
 const MOST_ATTEMPTS: usize = 100 * BATCHES;
+/// What a driver in the program writes for a batch that comes back whole: one doorbell to send, one
+/// for the completions.
+const REGISTER_WRITES: f64 = 2.0;
 /// How far from 2 the ticks of a loop of two instructions may be.
 const TOLERANCE: f64 = 0.01;
 
@@ -40,42 +43,48 @@ pub fn check_the_counter() -> Result<()> {
 }
 
 /// A path on which the processor sleeps until an interrupt.
-pub fn interrupted(path: &mut impl Path, places: &mut Places, subject: &Subject) -> Result<()> {
+pub fn interrupted<P: Path>(path: &mut P, places: &mut Places, subject: &Subject) -> Result<()> {
     let overhead = overhead();
     let batches = READS / subject.depth;
     account(subject, (batches * subject.depth) as u64, || {
-        let mut ticks = 0;
+        let (mut ticks, mut calls) = (0, 0);
         for _ in 0..batches {
             let start = begin();
             prepare(path, places, subject.depth);
-            drain(path, subject.depth, u64::MAX)?;
+            let polls = drain(path, subject.depth, u64::MAX)?;
             ticks += end() - start - overhead;
+            // The first wait sends.
+            calls += P::CALLS.both + P::CALLS.wait * (polls.all() - 1);
         }
-        Ok(ticks)
+        Ok((ticks, calls))
     })
 }
 
 /// `pread` by one or many threads.
 pub fn threads(threads: &Threads, subject: &Subject) -> Result<()> {
-    let once = |reads| threads.run(reads, begin, |start| end() - start);
+    let once = |reads| {
+        let run = threads.run::<_, _, ()>(reads, begin, |start| end() - start);
+        run.map(|(ticks, _)| ticks)
+    };
     let (reads, meeting) = match threads.count {
         1 => (READS as u64, overhead()),
         // What it takes that all start and end together.
-        _ => (READS_OF_A_THREAD, median(&mut meetings(&once)?)),
+        _ => (READS_OF_A_THREAD, meeting(&once)?),
     };
-    account(subject, reads * threads.count as u64, || {
-        Ok(once(reads)?.saturating_sub(meeting))
+    let all = reads * threads.count as u64;
+    account(subject, all, || {
+        Ok((once(reads)?.saturating_sub(meeting), all))
     })
 }
 
-/// The work of threads that read nothing.
-fn meetings(once: &impl Fn(u64) -> Result<u64>) -> Result<Vec<u64>> {
+/// The work of threads that read nothing, without idling: the median of some.
+fn meeting(once: &impl Fn(u64) -> Result<u64>) -> Result<u64> {
     let measured = (0..SAMPLES).map(|_| {
         let before = Account::now()?;
         let ticks = once(0)?;
         Ok(ticks.saturating_sub(Account::now()?.since(before).idle))
     });
-    measured.collect()
+    Ok(median(&mut measured.collect::<Result<Vec<_>>>()?))
 }
 
 fn median(values: &mut [u64]) -> u64 {
@@ -83,27 +92,34 @@ fn median(values: &mut [u64]) -> u64 {
     values[values.len() / 2]
 }
 
-/// Reports samples of something that takes `ticks`, idle time included, for `reads` reads.
-fn account(subject: &Subject, reads: u64, mut ticks: impl FnMut() -> Result<u64>) -> Result<()> {
+/// Reports samples of something that takes ticks, idle time included, and system calls for `reads`
+/// reads.
+fn account(
+    subject: &Subject,
+    reads: u64,
+    mut once: impl FnMut() -> Result<(u64, u64)>,
+) -> Result<()> {
     let reads = reads as f64;
-    let (mut work, mut idle) = (Vec::new(), Vec::new());
-    let (mut interrupts, mut switches) = (Vec::new(), Vec::new());
+    let (mut work, mut idle, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut interrupts, mut wake_ups) = (Vec::new(), Vec::new());
     for sample in 0..=SAMPLES {
         let before = Account::now()?;
-        let ticks = ticks()?;
+        let (ticks, system_calls) = once()?;
         let account = Account::now()?.since(before);
         // The first is to warm up.
         if sample > 0 {
             work.push(ticks.saturating_sub(account.idle) as f64 / reads);
             idle.push(account.idle as f64 / reads);
+            calls.push(system_calls as f64 / reads);
             interrupts.push(account.interrupts as f64 / reads);
-            switches.push(account.switches as f64 / reads);
+            wake_ups.push(account.wake_ups as f64 / reads);
         }
     }
     subject.report("", "instructions", false, &work);
-    subject.report("_idle", "instructions", false, &idle);
+    subject.report("_idle_instructions", "instructions", false, &idle);
+    subject.report("_system_calls", "calls", false, &calls);
     subject.report("_interrupts", "interrupts", false, &interrupts);
-    subject.report("_switches", "switches", false, &switches);
+    subject.report("_wake_ups", "wake-ups", false, &wake_ups);
     Ok(())
 }
 
@@ -118,8 +134,8 @@ pub enum Poller {
 
 /// A path on which somebody polls. The device gets time between sending and reaping, which is not
 /// counted, so that the first poll finds everything.
-pub fn polled(
-    path: &mut impl Path,
+pub fn polled<P: Path>(
+    path: &mut P,
     places: &mut Places,
     poller: Poller,
     subject: &Subject,
@@ -129,18 +145,24 @@ pub fn polled(
         Poller::Kernel => 0.0,
         Poller::Program => poll_in_vain(path, overhead)?,
     };
+    let depth = subject.depth as f64;
     let (mut work, mut vain) = (Vec::new(), Vec::new());
     for sample in 0..=SAMPLES {
         let batches = whole_batches(path, places, poller, subject.depth, overhead)?;
         if sample > 0 {
             let (batch_work, batch_vain) = batches.typical(poll);
-            work.push(batch_work / subject.depth as f64);
-            vain.push(batch_vain / subject.depth as f64);
+            work.push(batch_work / depth);
+            vain.push(batch_vain / depth);
         }
     }
     subject.report("", "instructions", false, &work);
+    // One to send, and one that finds everything.
+    let calls = (P::CALLS.send + P::CALLS.wait) as f64 / depth;
+    subject.report("_system_calls", "calls", false, &[calls]);
     if poller == Poller::Program {
-        subject.report("_polls_in_vain", "polls", false, &vain);
+        subject.report("_empty_polls", "polls", false, &vain);
+        let writes = REGISTER_WRITES / depth;
+        subject.report("_mmio_writes", "writes", false, &[writes]);
     }
     Ok(())
 }

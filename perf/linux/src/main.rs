@@ -31,7 +31,8 @@ use path::{
     uring::{Kind, Uring},
 };
 use places::Places;
-use report::{Method, Subject, Wait};
+use report::{Buffers, Subject, Wait};
+use spillway_wire::Method;
 
 /// Queue depths of counted and of timed runs.
 const COUNTED: &[usize] = &[1, 32];
@@ -58,12 +59,13 @@ fn run() -> Result<()> {
     if what == "end" {
         return emulator::end(backend == "success");
     }
-    let method = Method::from_argument(&what);
+    let method = Method::from_argument(Some(&what));
     let method = method.context("the first argument must be `counted` or `timed`")?;
-    let mut rounds = 1;
-    match method {
-        Method::Counted => counted::check_the_counter()?,
-        Method::Timed => rounds = ROUNDS,
+    report::begin(method);
+    let mut rounds = ROUNDS;
+    if method == Method::Counted {
+        counted::check_the_counter()?;
+        rounds = 1;
     }
     for _ in 0..rounds {
         let bench = Bench {
@@ -76,6 +78,7 @@ fn run() -> Result<()> {
         bench.everything()?;
         bench.disk.attach()?;
     }
+    report::end();
     Ok(())
 }
 
@@ -102,16 +105,23 @@ impl Bench {
     }
 
     /// A subject for each queue depth.
-    fn subjects<'a>(&'a self, interface: &'a str, wait: Wait) -> impl Iterator<Item = Subject<'a>> {
+    fn subjects<'a>(
+        &'a self,
+        interface: &'a str,
+        wait: Wait,
+        buffers: Buffers,
+    ) -> impl Iterator<Item = Subject<'a>> {
         let depths = match self.method {
             Method::Counted => COUNTED,
-            Method::Timed => TIMED,
+            _ => TIMED,
         };
         depths.iter().map(move |&depth| Subject {
             method: self.method,
             interface,
             wait,
+            buffers,
             depth,
+            threads: 1,
             backend: &self.backend,
             kernel: &self.kernel,
         })
@@ -119,16 +129,20 @@ impl Bench {
 
     fn pread(&self) -> Result<()> {
         let file = self.disk.open()?;
-        for subject in self.subjects("pread", Wait::Interrupt) {
+        for subject in self.subjects("pread", Wait::Interrupt, Buffers::Pinned) {
+            let subject = Subject {
+                threads: subject.depth,
+                ..subject
+            };
             let threads = Threads {
                 file: &file,
                 memory: &self.memory,
                 geometry: self.disk.geometry,
-                count: subject.depth,
+                count: subject.threads,
             };
             match self.method {
                 Method::Counted => counted::threads(&threads, &subject)?,
-                Method::Timed => timed::threads(&threads, &subject)?,
+                _ => timed::threads(&threads, &subject)?,
             }
         }
         Ok(())
@@ -136,7 +150,7 @@ impl Bench {
 
     fn aio(&self) -> Result<()> {
         let (file, block_size) = (self.disk.open()?, self.disk.geometry.block_size);
-        for subject in self.subjects("libaio", Wait::Interrupt) {
+        for subject in self.subjects("libaio", Wait::Interrupt, Buffers::Pinned) {
             let mut path = Aio::new(&file, &self.memory, block_size, subject.depth)?;
             self.measure(&mut path, &subject, Poller::Kernel)?;
         }
@@ -145,13 +159,17 @@ impl Bench {
 
     fn uring(&self, wait: Wait, fixed: bool) -> Result<()> {
         let (file, block_size) = (self.disk.open()?, self.disk.geometry.block_size);
+        let buffers = match fixed {
+            false => Buffers::Pinned,
+            true => Buffers::Registered,
+        };
         let interface = match (fixed, wait) {
             (false, Wait::Interrupt) => "io_uring",
             (false, Wait::Poll) => "io_uring_polled",
             (true, Wait::Interrupt) => "io_uring_fixed",
             (true, Wait::Poll) => "io_uring_fixed_polled",
         };
-        for subject in self.subjects(interface, wait) {
+        for subject in self.subjects(interface, wait, buffers) {
             let kind = Kind { wait, fixed };
             let mut path = Uring::new(kind, &file, &self.memory, block_size, subject.depth)?;
             self.measure(&mut path, &subject, Poller::Kernel)?;
@@ -165,7 +183,7 @@ impl Bench {
             Wait::Interrupt => "passthrough",
             Wait::Poll => "passthrough_polled",
         };
-        for subject in self.subjects(interface, wait) {
+        for subject in self.subjects(interface, wait, Buffers::Registered) {
             let mut path = Passthrough::new(wait, &file, &self.memory, block_size, subject.depth)?;
             self.measure(&mut path, &subject, Poller::Kernel)?;
         }
@@ -176,7 +194,7 @@ impl Bench {
         let function = self.disk.detach()?;
         let block_size = self.disk.geometry.block_size;
         let mut path = Driver::start(&function, &self.memory, block_size)?;
-        for subject in self.subjects("user_driver", Wait::Poll) {
+        for subject in self.subjects("user_driver", Wait::Poll, Buffers::Registered) {
             self.measure(&mut path, &subject, Poller::Program)?;
         }
         Ok(())
@@ -185,9 +203,9 @@ impl Bench {
     fn measure(&self, path: &mut impl Path, subject: &Subject, poller: Poller) -> Result<()> {
         let places = &mut Places::new(self.disk.geometry, 0);
         match (self.method, subject.wait) {
-            (Method::Timed, _) => timed::path(path, places, subject),
             (Method::Counted, Wait::Interrupt) => counted::interrupted(path, places, subject),
             (Method::Counted, Wait::Poll) => counted::polled(path, places, poller, subject),
+            _ => timed::path(path, places, subject),
         }
     }
 }

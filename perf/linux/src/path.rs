@@ -19,8 +19,22 @@ pub struct Read {
     pub block: u64,
 }
 
+/// System calls that a path takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// To send.
+    pub send: u64,
+    /// To wait when there is nothing to send.
+    pub wait: u64,
+    /// To send and wait.
+    pub both: u64,
+}
+
 /// A way with a queue.
 pub trait Path {
+    /// What its calls cost in system calls.
+    const CALLS: Calls;
+
     /// Prepares reads. There is room for as many as the queue is deep.
     fn prepare(&mut self, reads: impl Iterator<Item = Read>);
 
@@ -46,6 +60,13 @@ pub struct Polls {
     pub vain: u64,
     /// Polls that found something.
     pub pieces: u64,
+}
+
+impl Polls {
+    /// All of them.
+    pub fn all(self) -> u64 {
+        self.vain + self.pieces
+    }
 }
 
 /// Prepares a batch.
@@ -79,25 +100,40 @@ pub fn drain(path: &mut impl Path, mut count: usize, most: u64) -> Result<Polls>
     Ok(polls)
 }
 
-/// Does `reads` reads, `depth` of them in flight: what comes back is sent again at once.
+/// Does `reads` reads, `depth` of them in flight: what comes back is sent again at once. Tells the
+/// slot of each when it is about to be sent and when it has come back.
 ///
 /// # Errors
 ///
 /// If a read has failed.
-pub fn roll(path: &mut impl Path, places: &mut Places, depth: usize, reads: u64) -> Result<()> {
+#[inline(always)]
+pub fn roll(
+    path: &mut impl Path,
+    places: &mut Places,
+    depth: usize,
+    reads: u64,
+    mut begun: impl FnMut(usize),
+    mut ended: impl FnMut(usize),
+) -> Result<()> {
     let mut idle: Vec<usize> = (0..depth).collect();
     let (mut left, mut in_flight) = (reads, 0);
     while left > 0 || in_flight > 0 {
         let next = idle.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let from = idle.len() - next;
-        path.prepare(idle.drain(from..).map(|slot| Read {
-            slot,
-            block: places.next(),
+        path.prepare(idle.drain(from..).map(|slot| {
+            begun(slot);
+            Read {
+                slot,
+                block: places.next(),
+            }
         }));
         left -= next as u64;
         in_flight += next;
         path.wait(1)?;
-        in_flight -= path.reap(|slot| idle.push(slot))?;
+        in_flight -= path.reap(|slot| {
+            ended(slot);
+            idle.push(slot);
+        })?;
     }
     Ok(())
 }
@@ -116,6 +152,11 @@ mod tests {
     }
 
     impl Path for Pairs {
+        const CALLS: Calls = Calls {
+            send: 0,
+            wait: 0,
+            both: 0,
+        };
         fn prepare(&mut self, reads: impl Iterator<Item = Read>) {
             self.sent.extend(reads);
             self.most = self.most.max(self.sent.len());
@@ -147,8 +188,14 @@ mod tests {
     fn a_rolling_depth_is_kept_and_every_read_comes_back() {
         for (depth, reads) in [(1, 5), (4, 100), (32, 7)] {
             let mut path = Pairs::default();
-            roll(&mut path, &mut places(), depth, reads).unwrap();
+            let (mut begun, mut ended) = (Vec::new(), Vec::new());
+            let places = &mut places();
+            let (begin, end) = (|slot| begun.push(slot), |slot| ended.push(slot));
+            roll(&mut path, places, depth, reads, begin, end).unwrap();
             assert_eq!(path.reads, reads);
+            begun.sort_unstable();
+            ended.sort_unstable();
+            assert_eq!((begun.len() as u64, &begun), (reads, &ended));
             assert_eq!(path.most, depth.min(reads as usize));
         }
     }

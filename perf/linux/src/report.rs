@@ -1,32 +1,39 @@
-//! The form of a result, as `docs/results.md` describes it.
+//! What is told to the host: records of `spillway-wire`, as every measuring program writes them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
+use spillway_wire::{
+    Histogram, Method,
+    frame::{self, Kind},
+    message::{Begin, Latencies},
+};
 
-/// How a quantity was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// A tick is an instruction.
-    Counted,
-    /// A tick is a bit of real time.
-    Timed,
+/// The number of the next record.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Writes a record to the console.
+fn tell(kind: Kind, text: &str) {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    for line in frame::lines(kind, number, text) {
+        println!("{line}");
+    }
 }
 
-impl Method {
-    /// As the first argument of the program says it.
-    pub fn from_argument(argument: &str) -> Option<Self> {
-        match argument {
-            "counted" => Some(Self::Counted),
-            "timed" => Some(Self::Timed),
-            _ => None,
-        }
-    }
+/// Says who measures, and how. The first record.
+pub fn begin(method: Method) {
+    let begin = Begin {
+        program: env!("CARGO_BIN_NAME").into(),
+        method,
+        cpu: String::new(),
+        plan: None,
+    };
+    tell(Kind::Begin, &begin.to_string());
+}
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Counted => "counted",
-            Self::Timed => "timed",
-        }
-    }
+/// Says that everything is measured. The last record.
+pub fn end() {
+    tell(Kind::End, "{}");
 }
 
 /// How an interface learns that a read has come back.
@@ -47,6 +54,24 @@ impl Wait {
     }
 }
 
+/// What happens to a buffer before the device may write into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffers {
+    /// It is looked up and pinned for each read.
+    Pinned,
+    /// That was done once.
+    Registered,
+}
+
+impl Buffers {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Registered => "registered",
+        }
+    }
+}
+
 /// What all quantities of one interface at one queue depth have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -56,8 +81,12 @@ pub struct Subject<'a> {
     pub interface: &'a str,
     /// How it waits.
     pub wait: Wait,
+    /// What it does with buffers.
+    pub buffers: Buffers,
     /// Reads in flight.
     pub depth: usize,
+    /// Threads that read.
+    pub threads: usize,
     /// What the disk is backed by.
     pub backend: &'a str,
     /// The kernel's version.
@@ -68,10 +97,23 @@ impl Subject<'_> {
     /// Writes a quantity with its samples, of which there is at least one. `suffix` is what the
     /// name has after the queue depth.
     pub fn report(&self, suffix: &str, unit: &str, more_is_better: bool, samples: &[f64]) {
-        print(&self.line(suffix, unit, more_is_better, samples));
+        tell(
+            Kind::Result,
+            &self.text(suffix, unit, more_is_better, samples),
+        );
     }
 
-    fn line(&self, suffix: &str, unit: &str, more_is_better: bool, samples: &[f64]) -> String {
+    /// Writes latencies in nanoseconds: their mean, and all of them.
+    pub fn report_latencies(&self, latencies: &Histogram) {
+        let Some(told) = Latencies::new(0, latencies) else {
+            return;
+        };
+        let mean = told.sum as f64 / latencies.len() as f64;
+        self.report("_latency", "nanoseconds", false, &[mean]);
+        tell(Kind::Histogram, &told.to_string());
+    }
+
+    fn text(&self, suffix: &str, unit: &str, more_is_better: bool, samples: &[f64]) -> String {
         let round = |value: &f64| (value * 1e4).round() / 1e4;
         json!({
             "name": format!("linux/{}_qd{}{suffix}", self.interface, self.depth),
@@ -81,11 +123,19 @@ impl Subject<'_> {
             "samples": samples.iter().map(round).collect::<Vec<_>>(),
             "labels": {
                 "system": "linux",
-                "interface": self.interface,
-                "qd": self.depth.to_string(),
-                "block_size": "4096",
-                "wait": self.wait.name(),
+                "level": self.interface,
+                "device": "nvme",
                 "backend": self.backend,
+                "qd": self.depth.to_string(),
+                "threads": self.threads.to_string(),
+                "batch": (self.depth / self.threads).to_string(),
+                "block_size": "4096",
+                "reads": "100",
+                "pattern": "random",
+                "wait": self.wait.name(),
+                "cores": "1",
+                "iommu": "off",
+                "buffers": self.buffers.name(),
                 "kernel": self.kernel,
                 "mitigations": "off",
             },
@@ -94,33 +144,37 @@ impl Subject<'_> {
     }
 }
 
-/// Writes a result to the console. The one place that knows how results travel.
-fn print(json: &str) {
-    println!("@result {json}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_was_measured() {
+    fn a_result_says_what_was_measured() {
         let subject = Subject {
             method: Method::Counted,
-            interface: "io_uring_fixed",
+            interface: "pread",
             wait: Wait::Interrupt,
+            buffers: Buffers::Pinned,
             depth: 32,
+            threads: 32,
             backend: "null",
             kernel: "6.1",
         };
-        let line = subject.line("_interrupts", "interrupts", false, &[1.0, 0.123456]);
-        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(json["name"], "linux/io_uring_fixed_qd32_interrupts");
+        let text = subject.text("_interrupts", "interrupts", false, &[1.0, 0.123456]);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["name"], "linux/pread_qd32_interrupts");
         assert_eq!(json["method"], "counted");
         assert_eq!(json["better"], "lower");
         assert_eq!(json["samples"], serde_json::json!([1.0, 0.1235]));
-        assert_eq!(json["labels"]["qd"], "32");
-        assert_eq!(json["labels"]["wait"], "interrupt");
-        assert_eq!(json["labels"]["kernel"], "6.1");
+        for (label, value) in [
+            ("qd", "32"),
+            ("threads", "32"),
+            ("batch", "1"),
+            ("wait", "interrupt"),
+            ("buffers", "pinned"),
+            ("kernel", "6.1"),
+        ] {
+            assert_eq!(json["labels"][label], value);
+        }
     }
 }

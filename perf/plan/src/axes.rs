@@ -48,8 +48,8 @@ axis! {
     Device {
         /// QEMU's NVMe controller.
         Nvme = "nvme",
-        /// QEMU's virtio block device.
-        VirtioBlk = "virtio-blk",
+        /// A disk that is memory of the driver process.
+        RamDisk = "ramdisk",
     }
 }
 

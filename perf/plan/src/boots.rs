@@ -42,7 +42,8 @@ pub enum Workload {
     Levels {
         /// The program's name in the manifest.
         program: String,
-        /// What starts it; `{level}`, `{device}` and `{topology}` stand for those of a case.
+        /// What starts it; `{level}`, `{device}` and `{topology}` stand for those of a case, and
+        /// `{process}` for `integrated` or `served`.
         manifest: String,
         /// The cases, each with the step of an ablation to which it belongs.
         cases: Vec<(Case, Option<String>)>,
@@ -104,6 +105,26 @@ impl Topology {
         match self {
             Self::SameCore => 1,
             Self::SplitCore => 2,
+        }
+    }
+}
+
+impl Level {
+    /// Who has the driver, in the names of manifests.
+    const fn process(self) -> &'static str {
+        match self {
+            Self::Integrated => "integrated",
+            _ => "served",
+        }
+    }
+}
+
+impl Device {
+    /// The argument of blk-server by which it serves this; its RAM-disk has 64 MiB.
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Nvme => "device=disk",
+            Self::RamDisk => "ram=67108864",
         }
     }
 }
@@ -208,6 +229,8 @@ impl Plan {
             ("{device}", device.name()),
             ("{topology}", topology.name()),
             ("{wait}", wait.name()),
+            ("{process}", level.process()),
+            ("{disk}", device.argument()),
         ];
         let manifest = words
             .iter()

@@ -4,7 +4,7 @@ use alloc::{format, string::String};
 use core::fmt;
 
 use crate::{
-    Backend, Buffers, Case, Cases, Level, MAX_BLOCK_SIZE, MAX_CASES, MAX_OPERATIONS,
+    Backend, Buffers, Case, Cases, Device, Level, MAX_BLOCK_SIZE, MAX_CASES, MAX_OPERATIONS,
     MAX_QUEUE_DEPTH, MAX_SAMPLES, MAX_THREADS, Method, Topology,
 };
 
@@ -45,6 +45,7 @@ impl Case {
     pub fn check(&self) -> Result<(), Invalid> {
         self.check_ranges()?;
         self.check_level()?;
+        self.check_device()?;
         self.check_method()?;
         ensure!(
             !self.verify || self.backend == Backend::File,
@@ -92,16 +93,33 @@ impl Case {
                  is a multiple of the threads"
             ),
         }
+        ensure!(
+            self.buffers == Buffers::Registered || self.level == Level::Sync,
+            "level {} copies no data; write `buffers = \"registered\"`, or a [[sweep]] of its own for \
+             level sync",
+            self.level.name()
+        );
         if self.level == Level::Integrated {
-            ensure!(
-                self.buffers == Buffers::Registered,
-                "level integrated has nobody to copy data; write `buffers = \"registered\"`, or a \
-                 [[sweep]] of its own for the other levels"
-            );
             ensure!(
                 self.topology == Topology::SameCore,
                 "level integrated has one process, which cannot be on two cores; write \
                  `topology = \"same-core\"`, or a [[sweep]] of its own for the other levels"
+            );
+        }
+        Ok(())
+    }
+
+    /// A disk that is memory of the driver process has no medium, and nobody else can drive it.
+    fn check_device(&self) -> Result<(), Invalid> {
+        if self.device == Device::RamDisk {
+            ensure!(
+                self.level != Level::Integrated,
+                "a ramdisk belongs to the driver process, which level integrated has not; write \
+                 `device = \"nvme\"`, or a [[sweep]] of its own for the other levels"
+            );
+            ensure!(
+                self.backend == Backend::Null,
+                "a ramdisk has no medium; write `backend = \"null\"`, or `device = \"nvme\"`"
             );
         }
         Ok(())

@@ -38,7 +38,7 @@ const MAX_REPETITIONS: u32 = 1000;
 const SEED: u64 = 1;
 /// The program that measures cases, and what starts it.
 const PROGRAM: &str = "bench-io";
-const MANIFEST: &str = "manifests/bench-io-{level}-{topology}.toml";
+const MANIFEST: &str = "manifests/bench-io-{process}-{topology}.toml";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -111,7 +111,7 @@ fn boots_have_what_a_machine_can_have_once() {
         [
             (
                 Method::Counted,
-                "manifests/bench-io-sync-same-core.toml",
+                "manifests/bench-io-served-same-core.toml",
                 Some(1),
                 2
             ),
@@ -123,13 +123,13 @@ fn boots_have_what_a_machine_can_have_once() {
             ),
             (
                 Method::Timed,
-                "manifests/bench-io-sync-same-core.toml",
+                "manifests/bench-io-served-same-core.toml",
                 Some(1),
                 2
             ),
             (
                 Method::Timed,
-                "manifests/bench-io-shared-split-core.toml",
+                "manifests/bench-io-served-split-core.toml",
                 Some(2),
                 1
             ),
@@ -142,7 +142,13 @@ fn boots_have_what_a_machine_can_have_once() {
         ]
     );
     assert_eq!(boots[3].backend, Some(Backend::File));
-    assert!(boots[3].words.contains(&("{wait}", "poll")));
+    for word in [
+        ("{wait}", "poll"),
+        ("{process}", "served"),
+        ("{disk}", "device=disk"),
+    ] {
+        assert!(boots[3].words.contains(&word), "{word:?}");
+    }
     let (case, labels) = plan
         .case(boots[3].cases.as_ref().unwrap().cases[0].id)
         .unwrap();
@@ -166,7 +172,7 @@ fn levels_and_devices_can_be_chosen() {
         error.0,
         "plan `test` has no case at level async; it has \"sync\" or \"shared\""
     );
-    let error = plan.clone().retain(&[], &[Device::VirtioBlk]).unwrap_err();
+    let error = plan.clone().retain(&[], &[Device::RamDisk]).unwrap_err();
     assert!(error.0.contains("it has \"nvme\""), "{error}");
     plan.retain(&[Level::Shared], &[Device::Nvme]).unwrap();
     assert_eq!(plan.boots().len(), 2);
@@ -247,7 +253,19 @@ fn what_is_wrong_is_refused_by_a_sentence_that_says_what_is_right() {
         ),
         (
             "level = \"integrated\"\nbuffers = \"copied\"",
-            "nobody to copy",
+            "level integrated copies no data",
+        ),
+        (
+            "level = \"shared\"\nbuffers = \"copied\"",
+            "level shared copies no data",
+        ),
+        (
+            "level = \"integrated\"\ndevice = \"ramdisk\"",
+            "belongs to the driver process",
+        ),
+        (
+            "level = \"sync\"\ndevice = \"ramdisk\"\nmethod = \"timed\"\nbackend = \"file\"",
+            "a ramdisk has no medium",
         ),
         (
             "level = \"integrated\"\ntopology = \"split-core\"\nmethod = \"timed\"",

@@ -12,7 +12,7 @@ use spillway_plan::{Buffers, Case, Cases, Level, Method, Plan, Wait, source};
 use spillway_report::{
     Better, Document, Environment, Measurement,
     collect::Collector,
-    schema::{self, PlanFile},
+    schema::{self, OtherSystem, PlanFile},
 };
 use spillway_wire::{
     Histogram, Quantity,
@@ -199,70 +199,132 @@ fn region(case: &Case, random: &mut Random) -> Vec<(Kind, String)> {
     }
     records.push((
         Kind::Case,
-        Sample::new(case.id, operations, &totals).to_string(),
+        Sample::new(case.id, operations, &totals, None).to_string(),
     ));
     records
 }
 
 /// Rows of another system, as `--vs linux` adds them.
 fn linux(random: &mut Random) -> Result<Vec<Measurement>> {
-    let mut rows = Vec::new();
+    // How it waits, instructions at depth 1 and 32, operations in a second at depth 1, 4 and 32.
     let interfaces = [
-        ("pread", 1, 6900.0, 8_600.0),
-        ("pread", 32, 7100.0, 14_900.0),
-        ("io_uring", 1, 6400.0, 8_900.0),
-        ("io_uring", 4, 6100.0, 21_000.0),
-        ("io_uring", 32, 5800.0, 42_300.0),
+        (
+            "pread",
+            "interrupt",
+            [4830.0, 5030.0],
+            [8_600, 12_000, 14_900],
+        ),
+        (
+            "libaio",
+            "interrupt",
+            [6890.0, 5190.0],
+            [8_700, 19_000, 38_300],
+        ),
+        (
+            "io_uring",
+            "interrupt",
+            [6600.0, 4530.0],
+            [8_900, 21_000, 42_300],
+        ),
+        (
+            "io_uring_polled",
+            "poll",
+            [6140.0, 4090.0],
+            [9_900, 23_500, 47_000],
+        ),
+        (
+            "passthrough",
+            "interrupt",
+            [5140.0, 2840.0],
+            [9_500, 27_000, 66_000],
+        ),
+        (
+            "passthrough_polled",
+            "poll",
+            [5550.0, 2600.0],
+            [11_000, 32_000, 82_000],
+        ),
+        (
+            "user_driver",
+            "poll",
+            [119.0, 40.5],
+            [24_000, 92_000, 259_000],
+        ),
     ];
-    for (interface, depth, instructions, iops) in interfaces {
-        let labels: BTreeMap<String, String> = [
-            ("system", "linux"),
-            ("level", interface),
-            ("qd", &format!("{depth}")),
-            ("device", "nvme"),
-            ("backend", "null"),
-            ("block_size", "4096"),
-            ("reads", "100"),
-            ("pattern", "random"),
-            ("wait", "poll"),
-            ("topology", "same-core"),
-            ("cores", "1"),
-            ("iommu", "on"),
-            ("buffers", "registered"),
-        ]
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .into();
-        let name = format!("linux/{interface}_qd{depth}");
-        let mut row = |suffix: &str, unit, method, better, value: f64| -> Result<()> {
-            let spread = if unit == "calls" { 0.0 } else { 0.04 };
-            let samples = (0..5).map(|_| value * random.about(spread)).collect();
-            let name = format!("{name}{suffix}");
-            rows.push(Measurement::new(
-                name,
-                labels.clone(),
-                unit,
-                (method, better),
-                samples,
-            )?);
-            Ok(())
-        };
-        row(
-            "",
-            "instructions",
-            Method::Counted,
-            Better::Lower,
-            instructions,
-        )?;
-        row(
-            "_system_calls",
-            "calls",
-            Method::Counted,
-            Better::Lower,
-            1.0,
-        )?;
-        row("_iops", "iops", Method::Timed, Better::Higher, iops)?;
+    let mut rows = Vec::new();
+    for (interface, wait, instructions, iops) in interfaces {
+        let counted = [1, 32].into_iter().zip(instructions);
+        for (depth, each) in counted {
+            let calls = if interface == "user_driver" {
+                0.0
+            } else {
+                1.0 / f64::from(depth)
+            };
+            let mut row = |suffix: &str, unit: &str, value: f64| {
+                let kind = (Method::Counted, Better::Lower);
+                let samples = (0..5).map(|_| value * random.about(0.002)).collect();
+                rows.push(linux_row(
+                    (interface, wait, depth),
+                    suffix,
+                    unit,
+                    kind,
+                    samples,
+                )?);
+                anyhow::Ok(())
+            };
+            row("", "instructions", each)?;
+            row("_system_calls", "calls", calls)?;
+        }
+        for (depth, each) in [1, 4, 32].into_iter().zip(iops.map(f64::from)) {
+            let mut row = |suffix: &str, unit: &str, better, value: f64| {
+                let kind = (Method::Timed, better);
+                let samples = (0..5).map(|_| value * random.about(0.04)).collect();
+                rows.push(linux_row(
+                    (interface, wait, depth),
+                    suffix,
+                    unit,
+                    kind,
+                    samples,
+                )?);
+                anyhow::Ok(())
+            };
+            row("_iops", "iops", Better::Higher, each)?;
+            let latency = 1e9 * f64::from(depth) / each;
+            for (suffix, factor) in [("p50", 0.96), ("p90", 1.1), ("p99", 1.9), ("p99.9", 12.0)] {
+                let suffix = format!("_latency_{suffix}");
+                row(&suffix, "nanoseconds", Better::Lower, factor * latency)?;
+            }
+        }
     }
     Ok(rows)
+}
+
+fn linux_row(
+    (interface, wait, depth): (&str, &str, u32),
+    suffix: &str,
+    unit: &str,
+    kind: (Method, Better),
+    samples: Vec<f64>,
+) -> Result<Measurement> {
+    let labels: BTreeMap<String, String> = [
+        ("system", "linux"),
+        ("level", interface),
+        ("qd", &format!("{depth}")),
+        ("device", "nvme"),
+        ("backend", "null"),
+        ("block_size", "4096"),
+        ("reads", "100"),
+        ("pattern", "random"),
+        ("wait", wait),
+        ("cores", "1"),
+        ("iommu", "off"),
+        ("buffers", "pinned"),
+        ("kernel", "0.0"),
+    ]
+    .map(|(name, value)| (name.to_string(), value.to_string()))
+    .into();
+    let name = format!("linux/{interface}_qd{depth}{suffix}");
+    Measurement::new(name, labels, unit, kind, samples)
 }
 
 /// The same small program at each level.
@@ -323,5 +385,16 @@ fn environment(plan: &Plan) -> Environment {
             "--cores=1".into(),
             "--memory=512M".into(),
         ],
+        others: match plan.name.as_str() {
+            "quick" => [(
+                "linux".into(),
+                OtherSystem {
+                    notes: vec!["kernel: 0.0, a made-up one".into()],
+                    qemu_command_line: both(&line(" -kernel vmlinuz"), &line(" -kernel vmlinuz")),
+                },
+            )]
+            .into(),
+            _ => BTreeMap::new(),
+        },
     }
 }

@@ -128,18 +128,39 @@ impl<'a> Case<'a> {
         self.label("qd").parse().unwrap_or(0)
     }
 
+    /// The system, if it is another one.
+    pub fn system(&self) -> Option<&'a str> {
+        let system = self.label("system");
+        (!matches!(system, "" | "spillway")).then_some(system)
+    }
+
     /// The level, and the system if it is another one.
     pub fn series(&self) -> String {
-        match self.label("system") {
-            "" | "spillway" => self.label("level").into(),
-            system => format!("{system} {}", self.label("level")),
+        match self.system() {
+            None => self.label("level").into(),
+            Some(system) => format!("{system} {}", self.label("level")),
         }
     }
 
     /// The level, if it is one of ours.
     pub fn level(&self) -> Option<Level> {
-        let ours = matches!(self.label("system"), "" | "spillway");
-        Level::from_name(self.label("level")).filter(|_| ours)
+        Level::from_name(self.label("level")).filter(|_| self.system().is_none())
+    }
+
+    /// The labels of the conditions under which it was measured.
+    fn fixed(&self) -> Vec<(&'a str, &'a str)> {
+        let fixed = self.labels.iter().filter(|(name, _)| !FREE.contains(name));
+        fixed.map(|(name, value)| (*name, *value)).collect()
+    }
+
+    /// Whether it does the same work as a case of ours.
+    fn joins(&self, ours: &Self) -> bool {
+        let both = |name: &&str| [self.label(name), ours.label(name)];
+        WORKLOAD
+            .iter()
+            .map(both)
+            .all(|[a, b]| a.is_empty() || b.is_empty() || a == b)
+            && SPECIAL.iter().map(both).all(|[a, b]| a == b)
     }
 
     /// A row.
@@ -208,14 +229,40 @@ pub struct Group<'a> {
 /// What follows from level and depth, or is the level.
 const FREE: [&str; 5] = ["level", "qd", "threads", "batch", "system"];
 
-/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose.
+/// What another system has to have in common with ours to be shown beside them, as far as both tell.
+/// The way in which it waits, and what it does with buffers and without an IOMMU, are its own.
+const WORKLOAD: [&str; 6] = [
+    "device",
+    "backend",
+    "block_size",
+    "reads",
+    "pattern",
+    "cores",
+];
+/// What is a condition of its own if it is there.
+const SPECIAL: [&str; 2] = ["rate", "verify"];
+
+/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose. A case of
+/// another system joins every group of ours with the same workload.
 pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
     let mut sorted: BTreeMap<Vec<(&str, &str)>, Vec<Case<'a>>> = BTreeMap::new();
-    for case in cases.iter().filter(|case| case.label("step").is_empty()) {
-        let fixed = case.labels.iter().filter(|(name, _)| !FREE.contains(name));
-        let key = fixed.map(|(name, value)| (*name, *value)).collect();
-        sorted.entry(key).or_default().push(case.clone());
+    let compared = cases.iter().filter(|case| case.label("step").is_empty());
+    let (ours, others): (Vec<_>, Vec<_>) = compared.partition(|case| case.system().is_none());
+    for case in ours {
+        sorted.entry(case.fixed()).or_default().push(case.clone());
     }
+    let mut alone: BTreeMap<_, Vec<Case<'a>>> = BTreeMap::new();
+    for other in others {
+        let mut joined = false;
+        for group in sorted.values_mut().filter(|group| other.joins(&group[0])) {
+            group.push(other.clone());
+            joined = true;
+        }
+        if !joined {
+            alone.entry(other.fixed()).or_default().push(other.clone());
+        }
+    }
+    sorted.extend(alone);
     let mut groups: Vec<_> = sorted.into_iter().collect();
     // What has most to compare comes first, and is what the others are told apart from.
     groups.sort_by_key(|(_, cases)| std::cmp::Reverse(cases.len()));
@@ -260,6 +307,9 @@ impl<'a> Group<'a> {
         };
         for case in &self.cases {
             let mut name = case.series();
+            if case.system().is_some() && case.label("wait") != self.wait() {
+                name += &format!(" ({})", case.label("wait"));
+            }
             for label in ["batch", "threads"] {
                 if ambiguous(label, case) {
                     name += &format!(", {label} {}", case.label(label));
@@ -273,13 +323,42 @@ impl<'a> Group<'a> {
         series
     }
 
-    /// The conditions that all cases share, in words.
+    /// The names of the series that are ours.
+    pub fn levels(&self) -> Vec<String> {
+        let series = self.series().into_iter();
+        let ours = series.filter(|(_, cases)| cases[0].system().is_none());
+        ours.map(|(name, _)| name).collect()
+    }
+
+    /// How the levels here wait for completions.
+    fn wait(&self) -> &'a str {
+        self.cases.first().map_or("", |case| case.label("wait"))
+    }
+
+    /// The conditions that hold for all cases of ours, or for all if none is.
     pub fn conditions(&self) -> Vec<(&'a str, &'a str)> {
-        let Some(case) = self.cases.first() else {
-            return Vec::new();
-        };
-        let fixed = case.labels.iter().filter(|(name, _)| !FREE.contains(name));
-        fixed.map(|(name, value)| (*name, *value)).collect()
+        self.cases.first().map(Case::fixed).unwrap_or_default()
+    }
+
+    /// The other systems, each with the conditions that hold for all of its cases and are not ours.
+    pub fn others(&self) -> Vec<(&'a str, Vec<(&'a str, &'a str)>)> {
+        let usual = self.conditions();
+        let mut others: Vec<(&str, Vec<_>)> = Vec::new();
+        for case in &self.cases {
+            let Some(system) = case.system() else {
+                continue;
+            };
+            let holds = |condition: &(&str, &str)| case.label(condition.0) == condition.1;
+            match others.iter_mut().find(|(other, _)| *other == system) {
+                Some((_, conditions)) => conditions.retain(holds),
+                None => {
+                    let own = case.fixed().into_iter();
+                    let own = own.filter(|condition| !usual.contains(condition));
+                    others.push((system, own.collect()));
+                }
+            }
+        }
+        others
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
-use spillway_plan::{Boot, Cases, Method, Plan};
+use spillway_plan::{Boot, Cases, Level, Method, Plan};
 use spillway_wire::{
     Histogram, Quantity,
     frame::Kind,
@@ -15,6 +15,7 @@ use spillway_wire::{
 use crate::{
     Measurement,
     case::{PERCENTILES, What},
+    places::Places,
     schema,
 };
 
@@ -40,6 +41,18 @@ pub struct Log<'a, 'b> {
     expected: BTreeSet<u32>,
     programs: BTreeMap<String, Reader>,
     figures: usize,
+    /// Regions of which somebody else may know more.
+    regions: Vec<Region>,
+}
+
+/// A measured region with a number.
+struct Region {
+    number: u64,
+    case: u32,
+    operations: u64,
+    /// Instructions in vain: of looks, and of idling.
+    empty: u64,
+    idle: u64,
 }
 
 impl<'a> Collector<'a> {
@@ -69,6 +82,7 @@ impl<'a> Collector<'a> {
             expected,
             programs: BTreeMap::new(),
             figures: 0,
+            regions: Vec::new(),
         })
     }
 
@@ -170,6 +184,7 @@ impl Log<'_, '_> {
                 let sample: Sample = serde_json::from_str(&record.text)?;
                 let name = self.case(sample.case)?;
                 self.collector.sample(sample.case, &sample)?;
+                self.note_region(&sample);
                 self.awaited.remove(&sample.case);
                 return Ok(Some(name));
             }
@@ -185,6 +200,52 @@ impl Log<'_, '_> {
             }
         }
         Ok(None)
+    }
+
+    fn note_region(&mut self, sample: &Sample) {
+        let total = |quantity: Quantity| sample.totals.get(quantity.name()).copied().unwrap_or(0);
+        if let Some(number) = sample.region {
+            self.regions.push(Region {
+                number,
+                case: sample.case,
+                operations: sample.operations,
+                empty: total(Quantity::EmptyPollInstructions),
+                idle: total(Quantity::IdleInstructions),
+            });
+        }
+    }
+
+    /// Takes in where the instructions of regions went. What was done in vain is left out where it was
+    /// done: looks by whoever has the driver, idling by the kernel.
+    pub fn places(&mut self, places: &Places) -> Result<()> {
+        for region in core::mem::take(&mut self.regions) {
+            let place = places
+                .get(&region.number)
+                .with_context(|| format!("nobody knows where region {} went", region.number))?;
+            let plan = self.collector.plan;
+            let (case, _) = plan
+                .case(region.case)
+                .context("the plan has no such case")?;
+            let (mut app, mut driver) = (place.app, place.others);
+            let looker = match case.level {
+                Level::Integrated => &mut app,
+                _ => &mut driver,
+            };
+            *looker = looker.saturating_sub(region.empty);
+            let rows = [
+                (Quantity::Application, app),
+                (Quantity::Driver, driver),
+                (Quantity::Kernel, place.kernel.saturating_sub(region.idle)),
+                (Quantity::MmioWrites, place.mmio_writes),
+                (Quantity::IotlbFlushes, place.iotlb_flushes),
+            ];
+            for (quantity, total) in rows {
+                let sample = total as f64 / region.operations as f64;
+                let what = What::PerOperation(quantity);
+                self.collector.add(region.case, what, sample)?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, begin: &Begin) -> Result<()> {

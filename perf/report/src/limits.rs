@@ -29,6 +29,7 @@ pub const LIMITS: &[Limit] = &[
     limit("ipc/do_io_round_trip", 600.0, Some(300.0)),
     limit("ipc/queue_noop_batch32", 150.0, Some(80.0)),
     limit("ipc/shared_round_trip_batch32", 60.0, Some(30.0)),
+    limit("ipc/ring_entry64", 30.0, None),
     limit("levels/sync_qd1", 2500.0, Some(1500.0)),
     limit("levels/async_qd32", 800.0, Some(400.0)),
     limit("levels/shared_qd32", 300.0, Some(150.0)),

@@ -55,6 +55,18 @@ pub struct Environment {
     /// The flags by which it was run, word by word, without those that say where results go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// The other systems that were measured, by the label `system` of their rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, OtherSystem>,
+}
+
+/// Another system that was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSystem {
+    /// What it says of itself, such as its version and what it does against vulnerabilities.
+    pub notes: Vec<String>,
+    /// By method.
+    pub qemu_command_line: BTreeMap<Method, String>,
 }
 
 /// A plan as it was when it was run.

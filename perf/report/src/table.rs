@@ -77,20 +77,37 @@ fn text(table: &Table) -> String {
     lines.concat()
 }
 
-/// Costs and speeds of a group, one line a case.
+/// Costs and speeds of a group, one line a case. Other systems have a table of their own.
 fn levels(group: &Group) -> String {
+    let (ours, others): (Vec<_>, Vec<_>) = group
+        .series()
+        .into_iter()
+        .partition(|(_, cases)| cases[0].system().is_none());
+    let mut text = String::new();
+    for series in [ours, others] {
+        if !series.is_empty() {
+            text += &costs(&series);
+        }
+    }
+    text + "per operation; instr = instructions of work, – = not measured\n"
+}
+
+/// What was not measured.
+const NONE: &str = "–";
+
+/// A table of series. Columns in which nothing was measured are left out.
+fn costs(series: &[(String, Vec<&Case>)]) -> String {
     let head = [
         "level", "qd", "instr", "app", "driver", "kernel", "calls", "switch", "ops/s", "p50", "p99",
     ];
-    let mut table = new(&head, &[0], 1);
-    for (name, cases) in group.series() {
-        for case in cases {
-            let cost = |quantity| case.per_operation(quantity).map_or("–".into(), number);
+    let lines = series.iter().flat_map(|(name, cases)| {
+        cases.iter().map(|case| {
+            let cost = |quantity| case.per_operation(quantity).map_or(NONE.into(), number);
             let timed = |what, show: fn(f64) -> String| {
                 let row = case.row(Method::Timed, what);
-                row.map_or("–".into(), |row| show(row.value))
+                row.map_or(NONE.into(), |row| show(row.value))
             };
-            table.add_row([
+            [
                 name.clone(),
                 case.depth().to_string(),
                 cost(Quantity::Instructions),
@@ -102,10 +119,18 @@ fn levels(group: &Group) -> String {
                 timed(What::Throughput, short),
                 timed(What::Percentile(0), duration),
                 timed(What::Percentile(2), duration),
-            ]);
-        }
+            ]
+        })
+    });
+    let lines: Vec<_> = lines.collect();
+    let is_known = |column: &usize| lines.iter().any(|line| line[*column] != NONE);
+    let columns: Vec<usize> = (0..head.len()).filter(is_known).collect();
+    let head: Vec<_> = columns.iter().map(|column| head[*column]).collect();
+    let mut table = new(&head, &[0], 1);
+    for line in &lines {
+        table.add_row(columns.iter().map(|column| line[*column].clone()));
     }
-    text(&table) + "per operation; instr = instructions of work, – = not measured\n"
+    text(&table)
 }
 
 /// The steps of an ablation and what each saves.

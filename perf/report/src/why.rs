@@ -87,8 +87,12 @@ fn sentences(case: &Case, least: Option<(String, u32, f64)>) -> String {
 
 fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
     let cost = case.counted(Quantity::Instructions)?;
+    let article = match case.operation() {
+        "operation" => "An",
+        _ => "A",
+    };
     let mut text = format!(
-        "A {} costs {} instructions of work",
+        "{article} {} costs {} instructions of work",
         case.operation(),
         number(cost)
     );

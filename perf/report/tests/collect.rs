@@ -43,7 +43,7 @@ fn begin(boot: &Boot) -> (Kind, String) {
 fn sample(case: u32, operations: u64, totals: &[(Quantity, u64)]) -> (Kind, String) {
     (
         Kind::Case,
-        Sample::new(case, operations, totals).to_string(),
+        Sample::new(case, operations, totals, None).to_string(),
     )
 }
 

@@ -48,11 +48,19 @@ pub struct Sample {
     pub operations: u64,
     /// Totals by the names of [`Quantity`].
     pub totals: BTreeMap<String, u64>,
+    /// The number of the region, if whoever emulates the machine may know more of it.
+    #[serde(default)]
+    pub region: Option<u64>,
 }
 
 impl Sample {
     /// A region of so many operations.
-    pub fn new(case: u32, operations: u64, totals: &[(Quantity, u64)]) -> Self {
+    pub fn new(
+        case: u32,
+        operations: u64,
+        totals: &[(Quantity, u64)],
+        region: Option<u64>,
+    ) -> Self {
         let totals = totals.iter();
         Self {
             case,
@@ -60,6 +68,7 @@ impl Sample {
             totals: totals
                 .map(|(key, total)| (key.name().into(), *total))
                 .collect(),
+            region,
         }
     }
 }
@@ -75,7 +84,11 @@ impl fmt::Display for Sample {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma}{}:{total}", Text(name))?;
         }
-        f.write_str("}}")
+        f.write_str("}")?;
+        if let Some(region) = self.region {
+            write!(f, ",\"region\":{region}")?;
+        }
+        f.write_str("}")
     }
 }
 

@@ -78,17 +78,14 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn records_are_read_as_they_were_written() {
-    let sample = Sample::new(
-        3,
-        3200,
-        &[(Quantity::Instructions, 9), (Quantity::WakeUps, 0)],
-    );
-    let text = sample.to_string();
-    assert_eq!(
-        text,
-        r#"{"case":3,"operations":3200,"totals":{"instructions":9,"wake_ups":0}}"#
-    );
-    assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);
+    for (region, end) in [(None, "}"), (Some(7), r#","region":7}"#)] {
+        let totals = [(Quantity::Instructions, 9), (Quantity::WakeUps, 0)];
+        let sample = Sample::new(3, 3200, &totals, region);
+        let text = sample.to_string();
+        let begin = r#"{"case":3,"operations":3200,"totals":{"instructions":9,"wake_ups":0}"#;
+        assert_eq!(text, format!("{begin}{end}"));
+        assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);
+    }
     for plan in [None, Some(7)] {
         let begin = Begin {
             program: "bench-\"io\"".into(),

@@ -1,9 +1,10 @@
 //! What the kernel promises about granted devices, checked by a program that owns some.
 //!
-//! The first argument says what machine this is: `iommu`, `trust` (no IOMMU, devices are trusted)
-//! or `none` (no IOMMU, and none is). The rest is as for the other test programs. The machine has
-//! an NVMe disk, which can be reset and so can be owned again and again, and a number of edus,
-//! which cannot: each serves one test.
+//! The first argument says what machine this is: `iommu`, `trust` (no IOMMU, devices are trusted),
+//! `none` (no IOMMU, and none is), `reserved` (an IOMMU, and firmware that shares memory with
+//! devices) or `hung` (an IOMMU that stops answering). The rest is as for the other test programs.
+//! The machine has an NVMe disk, which can be reset and so can be owned again and again, and a
+//! number of edus, which cannot: each serves one test.
 #![no_std]
 #![no_main]
 
@@ -28,7 +29,7 @@ fn main() -> i32 {
             harness::run(&tests::of(mode), filter)
         }
         (None, _) => {
-            println!("the first argument is `iommu`, `trust` or `none`");
+            println!("the first argument says what machine this is");
             1
         }
     }

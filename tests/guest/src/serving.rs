@@ -2,11 +2,13 @@
 //! by one, calls in threads of their own, and queues.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use driver_sdk::{
     abi::{
         Handle, Rights,
         call::Operation,
+        object::ThreadPhase,
         queue::{Completion, Submission},
         service::{Message, Notice, Reply, ServiceMeta, Token},
     },
@@ -30,6 +32,20 @@ pub const ALL: Rights = Rights::READ
 /// When a test gives up.
 pub fn soon() -> Deadline {
     Deadline::after(PATIENCE)
+}
+
+/// Returns when the thread waits in the kernel, or has ended. Two looks in a row, for its way there may
+/// wait for a lock.
+pub fn until_it_waits<T>(thread: &thread::JoinHandle<T>) -> Outcome {
+    let mut seen = 0;
+    while seen < 2 {
+        seen = match thread.thread().phase()? {
+            ThreadPhase::Runnable => 0,
+            ThreadPhase::Waiting | ThreadPhase::Ended => seen + 1,
+        };
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// The error of a call, which must have failed.

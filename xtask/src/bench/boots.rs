@@ -1,15 +1,20 @@
 //! The machines of a plan: made once, booted as often as it takes.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use spillway_plan::{Backend, Boot, Device, Method, Plan};
-use spillway_report::{collect::Collector, schema};
+use spillway_report::{collect::Collector, schema::OtherSystem};
 
 use super::{
     gather,
     image_check::{self, Image},
-    linux::Column,
+    linux::{self, Column},
+    places,
 };
 use crate::{
     accel::Accelerator,
@@ -33,6 +38,9 @@ pub struct Boots {
     boots: Vec<Planned>,
     repetitions: u32,
     limit: Duration,
+    target: PathBuf,
+    /// Says where instructions went, where QEMU can load it.
+    places: Option<places::Plugin>,
     /// What is measured beside it.
     linux: Option<Column>,
 }
@@ -45,6 +53,12 @@ pub struct Planned {
     pub machine: Machine,
     /// What it boots from, once it is built.
     pub files: Option<BootFiles>,
+}
+
+/// Who boots next, on which machine of ours, in which round.
+enum Turn<'a> {
+    Ours(&'a Planned, u32),
+    Linux(&'a Planned, u32),
 }
 
 impl Boots {
@@ -68,10 +82,16 @@ impl Boots {
             })
         };
         let boots = plan.boots().into_iter().enumerate().map(planned);
+        let boots: Vec<Planned> = boots.collect::<Result<_>>()?;
+        if options.vs.is_some() {
+            check_sharing(plan, &boots)?;
+        }
         Ok(Self {
-            boots: boots.collect::<Result<_>>()?,
+            boots,
             repetitions: plan.repetitions,
             limit: Duration::from_secs(options.machine.timeout.unwrap_or(LIMIT)),
+            target: workspace.target.clone(),
+            places: None,
             linux: options
                 .vs
                 .map(|Rival::Linux| Column::new(workspace, options.machine.timeout)),
@@ -90,56 +110,99 @@ impl Boots {
 
     /// Prints what would be done.
     pub fn describe(&self) {
-        for (index, planned) in self.boots.iter().enumerate() {
-            if index == 0 {
-                planned.session.describe_builds();
-            }
-            println!("{}", planned.machine.shell_line());
-            if let Some(linux) = &self.linux {
-                linux.describe(&planned.machine, planned.boot.method);
+        let mut builds_are_told = false;
+        for turn in self.turns(1, self.linux.is_some()) {
+            match turn {
+                Turn::Ours(planned, _) => {
+                    if !std::mem::replace(&mut builds_are_told, true) {
+                        planned.session.describe_builds();
+                        self.linux.iter().for_each(Column::describe_builds);
+                    }
+                    println!("{}", planned.machine.shell_line());
+                }
+                Turn::Linux(planned, _) => {
+                    let machine = (&planned.machine, planned.boot.method);
+                    let line = |linux: &Column| linux.machine(machine.0, machine.1).shell_line();
+                    self.linux
+                        .iter()
+                        .map(line)
+                        .for_each(|line| println!("{line}"));
+                }
             }
         }
     }
 
-    /// Builds everything, then boots: counted machines once, timed ones as often as the plan says,
-    /// one after the other, so that what disturbs the host disturbs them all.
+    /// What was measured beside it.
+    pub fn others(&self) -> BTreeMap<String, OtherSystem> {
+        let named = |linux: &Column| (linux::SYSTEM.to_string(), linux.about.clone());
+        self.linux.iter().map(named).collect()
+    }
+
+    /// The boots in their order: counted machines once, timed ones so many times, one after the
+    /// other, so that what disturbs the host disturbs them all. Linux has a turn for each method and
+    /// round, behind the first machine of ours that it can have as well.
+    fn turns(&self, repetitions: u32, with_linux: bool) -> Vec<Turn<'_>> {
+        let of = |is_timed, round| {
+            let boots = self.boots.iter();
+            let boots =
+                boots.filter(move |planned| (planned.boot.method == Method::Timed) == is_timed);
+            let shared = boots.clone().position(Planned::can_be_shared);
+            let shared = shared.filter(|_| with_linux);
+            boots.enumerate().flat_map(move |(index, planned)| {
+                let linux = (shared == Some(index)).then_some(Turn::Linux(planned, round));
+                [Turn::Ours(planned, round)].into_iter().chain(linux)
+            })
+        };
+        let timed = (1..=repetitions).flat_map(|round| of(true, round));
+        of(false, 1).chain(timed).collect()
+    }
+
+    /// Builds everything, then boots.
     pub fn run(&mut self, collector: &mut Collector) -> Result<()> {
-        self.prepare()?;
+        // What may not be there, first.
         let mut linux = self.linux.take();
-        if let (Some(linux), Some(first)) = (&mut linux, self.boots.first()) {
-            linux.prepare(&first.machine)?;
+        if let Some(linux) = &mut linux {
+            linux.prepare()?;
         }
-        let mut rivals = Vec::new();
-        let timed = |planned: &&Planned| planned.boot.method == Method::Timed;
-        let counted = self.boots.iter().filter(|planned| !timed(planned));
-        let rounds = (1..=self.repetitions).flat_map(|round| {
-            let boots = self.boots.iter().filter(timed);
-            boots.map(move |planned| (planned, round))
-        });
-        let all: Vec<_> = counted.map(|planned| (planned, 1)).chain(rounds).collect();
-        let course = Course::new(all.len());
-        for (planned, round) in all {
-            course.begin(self.clause(planned, round));
-            let image = planned.image()?;
-            let mut machine = planned.machine.clone();
-            if let Some(image) = &image {
-                machine.disk = Some(disk(&planned.boot, Disk::file(image.path())));
-            }
-            gather::boot(&machine, &planned.boot, self.limit, &course, collector)?;
-            if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
-                image_check::check(image, cases)?;
-            }
-            // In turns, so that a change of the host's speed meets both; once for each method and
-            // round, however many boots of ours that has.
-            let turn = (planned.boot.method, round);
-            if let Some(linux) = &mut linux
-                && !rivals.contains(&turn)
-            {
-                rivals.push(turn);
-                for one in linux.measure(&machine, planned.boot.method)? {
-                    schema::add(&mut collector.results, one)?;
+        self.prepare()?;
+        let turns = self.turns(self.repetitions, linux.is_some());
+        let course = Course::new(turns.len());
+        for turn in turns {
+            match turn {
+                Turn::Ours(planned, round) => {
+                    course.begin(self.clause(planned, round));
+                    self.boot(planned, &course, collector)?;
+                }
+                Turn::Linux(planned, round) => {
+                    course.begin(self.with_round("linux", planned.boot.method, round));
+                    if let Some(linux) = &mut linux {
+                        let machine = (&planned.machine, planned.boot.method);
+                        linux.measure(machine, &course, &mut collector.results)?;
+                    }
                 }
             }
+        }
+        self.linux = linux;
+        Ok(())
+    }
+
+    fn boot(&self, planned: &Planned, course: &Course, collector: &mut Collector) -> Result<()> {
+        let image = planned.image()?;
+        let mut machine = planned.machine.clone();
+        if let Some(image) = &image {
+            machine.disk = Some(Disk::file(image.path()));
+        }
+        let places = self.places.as_ref().filter(|_| planned.is_divided());
+        gather::boot(
+            &machine,
+            &planned.boot,
+            self.limit,
+            course,
+            places,
+            collector,
+        )?;
+        if let (Some(image), Some(cases)) = (image, &planned.boot.cases) {
+            image_check::check(image, cases)?;
         }
         Ok(())
     }
@@ -151,6 +214,10 @@ impl Boots {
             chosen = Some(planned.session.machine.accelerator);
             planned.machine = machine(&planned.boot, &planned.session.machine);
         }
+        let mut divided = self.boots.iter().filter(|planned| planned.is_divided());
+        if let Some(planned) = divided.next() {
+            self.places = places::Plugin::build(&self.target, &planned.machine.qemu)?;
+        }
         Ok(())
     }
 
@@ -161,12 +228,17 @@ impl Boots {
                 .words
                 .iter()
                 .skip(1)
+                .take(4)
                 .map(|(_, word)| *word)
                 .collect::<Vec<_>>()
                 .join(" "),
             None => boot.program.clone(),
         };
-        match boot.method {
+        self.with_round(&what, boot.method, round)
+    }
+
+    fn with_round(&self, what: &str, method: Method, round: u32) -> String {
+        match method {
             Method::Timed => format!("{what}, timed, round {round} of {}", self.repetitions),
             method => format!("{what}, {}", method.name()),
         }
@@ -174,6 +246,19 @@ impl Boots {
 }
 
 impl Planned {
+    /// Whether another system can have the same machine: one core, and an NVMe disk that does
+    /// nothing.
+    fn can_be_shared(&self) -> bool {
+        let boot = &self.boot;
+        let disk = (boot.device, boot.backend);
+        disk == (Some(Device::Nvme), Some(Backend::Null)) && self.machine.cores == 1
+    }
+
+    /// Whether it is to be found out where instructions went.
+    fn is_divided(&self) -> bool {
+        self.boot.method == Method::Counted && self.boot.cases.is_some()
+    }
+
     /// The disk image of a machine that has one.
     fn image(&self) -> Result<Option<Image>> {
         match (&self.boot.cases, self.boot.backend) {
@@ -181,6 +266,24 @@ impl Planned {
             _ => Ok(None),
         }
     }
+}
+
+/// Sees that there is a machine for Linux by every method.
+fn check_sharing(plan: &Plan, boots: &[Planned]) -> Result<()> {
+    let mut methods = boots.iter().map(|planned| planned.boot.method);
+    let lonely = methods.find(|method| {
+        let mut same = boots.iter().filter(|other| other.boot.method == *method);
+        !same.any(Planned::can_be_shared)
+    });
+    let Some(method) = lonely else {
+        return Ok(());
+    };
+    bail!(
+        "Linux is measured on one core, with an NVMe disk that has no medium, and plan `{}` boots no \
+         such machine for its {} figures; `nvme` and `quick` do",
+        plan.name,
+        method.name()
+    )
 }
 
 /// Tells the programs how they are run, and what is measured.
@@ -208,18 +311,11 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(disk(boot, Disk::null(NULL_DISK)));
+        machine.disk = Some(Disk::null(NULL_DISK));
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
-    }
-}
-
-fn disk(boot: &Boot, disk: Disk) -> Disk {
-    match boot.device {
-        Some(Device::VirtioBlk) => disk.on_virtio(),
-        _ => disk,
     }
 }
 
@@ -233,4 +329,63 @@ fn counted(mut machine: Machine) -> Machine {
         .extend(["-icount", "shift=0,sleep=off"].map(String::from));
     machine.append.push("idle=poll".into());
     machine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bench::plans,
+        cli::{Cli, Command},
+    };
+    use clap::Parser;
+
+    fn boots(words: &[&str]) -> Result<Boots> {
+        let line = ["cargo xtask", "bench"].iter().chain(words);
+        let Command::Bench(options) = Cli::parse_from(line).command else {
+            unreachable!("the command is bench");
+        };
+        let workspace = Workspace::load()?;
+        let plan = plans::find(&workspace, &options.plan)?;
+        Boots::new(&workspace, &plan, &options)
+    }
+
+    fn turns(boots: &Boots, repetitions: u32) -> Vec<(bool, Method, u32)> {
+        let turns = boots.turns(repetitions, boots.linux.is_some());
+        let turns = turns.into_iter().map(|turn| match turn {
+            Turn::Ours(planned, round) => (true, planned.boot.method, round),
+            Turn::Linux(planned, round) => (false, planned.boot.method, round),
+        });
+        turns.collect()
+    }
+
+    #[test]
+    fn linux_takes_turns_with_us() {
+        use Method::{Counted, Timed};
+        let with = boots(&["nvme", "--vs", "linux"]).unwrap();
+        assert_eq!(
+            turns(&with, 2),
+            [
+                (true, Counted, 1),
+                (false, Counted, 1),
+                (true, Counted, 1),
+                (true, Timed, 1),
+                (false, Timed, 1),
+                (true, Timed, 2),
+                (false, Timed, 2),
+            ]
+        );
+        let without = turns(&boots(&["nvme"]).unwrap(), 2);
+        assert!(without.len() == 4 && without.iter().all(|(ours, ..)| *ours));
+    }
+
+    #[test]
+    fn linux_needs_a_machine_of_ours_by_every_method() {
+        let complaint = |words: &[&str]| boots(words).err().map(|error| error.to_string());
+        let two_cores = complaint(&["nvme", "--cores", "2", "--vs", "linux"]).unwrap();
+        assert!(two_cores.contains("its timed figures"), "{two_cores}");
+        let no_disk = complaint(&["kernel", "--vs", "linux"]).unwrap();
+        assert!(no_disk.contains("plan `kernel`"), "{no_disk}");
+        assert_eq!(complaint(&["kernel"]), None);
+    }
 }

@@ -40,6 +40,7 @@ pub fn emulated(
         cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         accelerator: accelerator.into(),
         image_hash: hashes,
+        others: boots.others(),
         ..bare(workspace, plan, options)
     }
 }
@@ -64,6 +65,7 @@ pub fn bare(workspace: &Workspace, plan: &Plan, options: &BenchOptions) -> Envir
             text: plan.text.clone(),
         }),
         flags: repro::flags(options),
+        others: BTreeMap::new(),
     }
 }
 

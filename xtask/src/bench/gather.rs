@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use spillway_plan::Boot;
 use spillway_report::collect::Collector;
 
+use super::places::Plugin;
 use crate::{
     guest::{Ending, Guest, TAIL},
     log,
@@ -19,11 +20,17 @@ pub fn boot(
     boot: &Boot,
     limit: Duration,
     course: &Course,
+    places: Option<&Plugin>,
     collector: &mut Collector,
 ) -> Result<()> {
+    let watched = match places {
+        Some(plugin) => Some(plugin.watch(machine)?),
+        None => None,
+    };
+    let machine = watched.as_ref().map_or(machine, |watched| &watched.machine);
     let mut records = collector.boot(boot)?;
     let mut tail = VecDeque::with_capacity(TAIL);
-    let watched = Guest::start(machine)?.watch(Some(limit), |line| {
+    let ended = Guest::start(machine)?.watch(Some(limit), |line| {
         if tail.len() == TAIL {
             tail.pop_front();
         }
@@ -35,7 +42,7 @@ pub fn boot(
         }
         Ok(())
     });
-    let report = watched.map_err(|error| {
+    let report = ended.map_err(|error| {
         show(&tail);
         error.context("the machine was stopped; the end of its log is above")
     })?;
@@ -46,6 +53,9 @@ pub fn boot(
             eprint!("{}", report.evidence());
             bail!("the machine {ending} while it measured; the end of its log is above");
         }
+    }
+    if let Some(watched) = &watched {
+        records.places(&watched.read()?)?;
     }
     records.finish().map_err(|error| {
         show(&tail);

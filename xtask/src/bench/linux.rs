@@ -8,18 +8,17 @@ mod packages;
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
-
 use crate::{
     cargo::Build,
     guest::{Ending, Guest, Report},
     image,
     parts::TARGET,
     qemu::{Disk, Machine},
-    ui::Step,
+    ui::Course,
     workspace::Workspace,
 };
-use spillway_report::{Measurement, Method, schema};
+use anyhow::{Context, Result, bail};
+use spillway_report::{Measurement, Method, rival::Rival, schema::OtherSystem};
 
 /// The load generator's package and binary.
 const PACKAGE: &str = "spillway-linux-load";
@@ -45,6 +44,11 @@ const COMMAND_LINE: [&str; 10] = [
 /// Seconds that one boot may take, if nothing was said.
 const LIMIT: u64 = 900;
 
+/// What its rows are labelled with.
+pub const SYSTEM: &str = "linux";
+/// How a line begins that says something about the system.
+const NOTE: &str = "note: ";
+
 /// Everything that a boot of Linux needs.
 pub struct Column {
     kernel: PathBuf,
@@ -53,8 +57,9 @@ pub struct Column {
     packages: PathBuf,
     init: PathBuf,
     limit: Duration,
-    /// Whether it was already said what kernel this is.
-    introduced: bool,
+    rival: Rival,
+    /// What was booted, and what it said of itself.
+    pub about: OtherSystem,
 }
 
 impl Column {
@@ -68,17 +73,14 @@ impl Column {
             packages: folder.join("packages"),
             init: workspace.root.join(INIT),
             limit: Duration::from_secs(limit.unwrap_or(LIMIT)),
-            introduced: false,
+            rival: Rival::new(SYSTEM),
+            about: OtherSystem::default(),
         }
     }
 
     /// Fetches the packages if they are not there, builds the load generator, and makes what is
-    /// booted. `ours` is the machine of one of our runs.
-    pub fn prepare(&mut self, ours: &Machine) -> Result<()> {
-        ensure!(
-            ours.disk.is_some(),
-            "Linux is measured on a disk, and this plan has none; try `bench nvme --vs linux`"
-        );
+    /// booted.
+    pub fn prepare(&mut self) -> Result<()> {
         let files = packages::fetch(&self.packages)?;
         let binaries = self.load.run()?;
         let load = binaries.iter().find(|(name, _)| name == LOAD);
@@ -102,15 +104,14 @@ impl Column {
         image::write_whole(&self.kernel, &kernel)
     }
 
-    /// Prints what would be done.
-    pub fn describe(&self, ours: &Machine, method: Method) {
+    /// Prints what would be built.
+    pub fn describe_builds(&self) {
         println!("{}", self.load.shell_line());
-        println!("{}", self.machine(ours, method).shell_line());
     }
 
     /// The machine of one of our runs, with Linux on it. It has no IOMMU: Linux would map every
     /// read there and unmap it again.
-    fn machine(&self, ours: &Machine, method: Method) -> Machine {
+    pub fn machine(&self, ours: &Machine, method: Method) -> Machine {
         let mut append: Vec<String> = COMMAND_LINE.map(String::from).into();
         if method == Method::Counted {
             append.push("idle=poll".into());
@@ -127,22 +128,30 @@ impl Column {
         }
     }
 
-    /// Boots once and returns what was measured. `ours` is the machine of our own run.
-    pub fn measure(&mut self, ours: &Machine, method: Method) -> Result<Vec<Measurement>> {
-        let step = Step::new(format!("{} run of Linux", method.name()));
-        let (mut found, mut notes) = (Vec::new(), Vec::new());
+    /// Boots once on the machine of one of our runs, and adds what was measured to other results.
+    pub fn measure(
+        &mut self,
+        (ours, method): (&Machine, Method),
+        course: &Course,
+        results: &mut Vec<Measurement>,
+    ) -> Result<()> {
         let machine = self.machine(ours, method);
+        let line = || machine.shell_line();
+        let lines = &mut self.about.qemu_command_line;
+        let notes_are_known = !lines.is_empty();
+        lines.entry(method).or_insert_with(line);
+        let notes = &mut self.about.notes;
+        let mut log = self.rival.boot(method, results);
         let report = Guest::start(&machine)?.watch(Some(self.limit), |line| {
-            if let Some(json) = line.strip_prefix("@result ") {
-                let result = Measurement::parse(json)
-                    .with_context(|| format!("Linux reported nonsense: {line}"))?;
-                step.update(result.name.clone());
-                schema::add(&mut found, result)?;
+            if let Some(note) = line.strip_prefix(NOTE).filter(|_| !notes_are_known) {
+                notes.push(note.into());
             }
-            notes.extend(line.strip_prefix("@note ").map(String::from));
+            let told = log.line(line);
+            if let Some(name) = told.with_context(|| format!("Linux reported nonsense: {line}"))? {
+                course.update(&name);
+            }
             Ok(())
         })?;
-        drop(step);
         match report.ending {
             Ending::Success => {}
             Ending::Interrupted => bail!("interrupted"),
@@ -152,11 +161,10 @@ impl Column {
                 bail!("Linux {ending} while it measured; the end of its log is above");
             }
         }
-        ensure!(!found.is_empty(), "Linux reported no result");
-        if !std::mem::replace(&mut self.introduced, true) {
-            notes.iter().for_each(|note| eprintln!("Linux: {note}"));
-        }
-        Ok(found)
+        log.finish().map_err(|error| {
+            eprint!("{}", report.evidence());
+            error.context("Linux ended with success, but its results are not whole; the end of its log is above")
+        })
     }
 }
 
@@ -209,7 +217,8 @@ mod tests {
             packages: PathBuf::new(),
             init: PathBuf::new(),
             limit: Duration::ZERO,
-            introduced: false,
+            rival: Rival::new(SYSTEM),
+            about: OtherSystem::default(),
         }
     }
 

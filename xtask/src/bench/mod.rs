@@ -6,6 +6,7 @@ mod gather;
 mod image_check;
 pub mod linux;
 mod output;
+mod places;
 mod plans;
 mod repro;
 mod serial;

@@ -19,11 +19,18 @@ pub fn finish(
     // The sentences on the first comparison; the page has them all.
     let groups = case::groups(&case::cases(&document.results));
     for group in groups.iter().take(1) {
-        for reason in why::reasons(group) {
+        let ours = group.levels();
+        let reasons = why::reasons(group).into_iter();
+        for reason in reasons.filter(|reason| ours.contains(&reason.series)) {
             println!(
                 "{} at depth {}: {}\n",
                 reason.series, reason.depth, reason.text
             );
+        }
+    }
+    for (system, other) in &document.environment.others {
+        for note in &other.notes {
+            println!("{system}: {note}");
         }
     }
     if document.environment.profile == "debug" {

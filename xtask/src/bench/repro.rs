@@ -5,14 +5,15 @@ use clap::Parser;
 use spillway_plan::{Plan, source};
 use spillway_report::Document;
 
-use crate::cli::{Accel, BenchOptions, Cli, Command, Profile, Switch};
+use crate::cli::{Accel, BenchOptions, Cli, Command, Profile, Rival, Switch};
 
 /// Flags that are taken from a file that somebody sent: none of them names a file or a program.
-const SAFE: [&str; 8] = [
+const SAFE: [&str; 9] = [
     "level",
     "device",
     "cores",
     "repetitions",
+    "vs",
     "memory",
     "iommu",
     "accel",
@@ -34,6 +35,9 @@ pub fn flags(options: &BenchOptions) -> Vec<String> {
     flag("cores", options.cores.to_string());
     if let Some(repetitions) = options.repetitions {
         flag("repetitions", repetitions.to_string());
+    }
+    if let Some(Rival::Linux) = options.vs {
+        flag("vs", "linux".into());
     }
     flag("memory", format!("{}M", machine.memory >> 20));
     if machine.iommu == Switch::On {
@@ -144,6 +148,7 @@ mod tests {
             "--device=nvme",
             "--cores=2",
             "--repetitions=3",
+            "--vs=linux",
             "--memory=1024M",
             "--iommu=on",
             "--accel=tcg",

@@ -16,8 +16,11 @@ use crate::{
 };
 
 const EXPECTED: &str = "perf/expected.json";
+/// How often a plan is counted at most. A device works in the host's time, and a host that is busy
+/// only adds instructions that wait for it: a count that is as expected once is right.
+const ATTEMPTS: u32 = 3;
 
-/// Counts once, and compares every figure. Only optimised code has expectations.
+/// Counts, and compares every figure. Only optimised code has expectations.
 pub fn run(workspace: &Workspace, options: &TestOptions, tally: &mut Tally) -> Result<()> {
     let path = workspace.root.join(EXPECTED);
     let text = fs::read_to_string(&path).with_context(|| format!("{EXPECTED} cannot be read"))?;
@@ -49,17 +52,35 @@ fn run_plan(
     if !expected.keys().any(|quantity| tally.wants(&name(quantity))) {
         return;
     }
-    let found = match bench::count(workspace, plan, machine) {
-        Ok(found) => found,
-        Err(error) => {
-            let name = format!("perf::the_machine_for_{plan}");
-            tally.note_always(&name, Err(format!("{error:#}")));
-            return;
+    // What comes out for each quantity, until all are as expected.
+    let mut results = BTreeMap::new();
+    for _ in 0..ATTEMPTS {
+        let found = match bench::count(workspace, plan, machine) {
+            Ok(found) => found,
+            Err(error) => {
+                let name = format!("perf::the_machine_for_{plan}");
+                tally.note_always(&name, Err(format!("{error:#}")));
+                return;
+            }
+        };
+        for (quantity, count) in expected {
+            let result = results
+                .entry(quantity)
+                .or_insert_with(|| Err(String::new()));
+            if result.is_err() {
+                let found = found.iter().find(|found| found.name == *quantity);
+                *result = compare(found, *count);
+            }
         }
-    };
-    for (quantity, count) in expected {
-        let result = found.iter().find(|result| result.name == *quantity);
-        tally.note(&name(quantity), compare(result, *count));
+        let is_missed = |(quantity, result): (&&String, &Result<(), String>)| {
+            result.is_err() && tally.wants(&name(quantity))
+        };
+        if !results.iter().any(is_missed) {
+            break;
+        }
+    }
+    for (quantity, result) in results {
+        tally.note(&name(quantity), result);
     }
 }
 

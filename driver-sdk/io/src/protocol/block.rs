@@ -333,6 +333,21 @@ impl Extent {
         }
     }
 
+    /// The bits of an offset that are zero where a block begins.
+    pub const fn block_mask(&self) -> u64 {
+        self.checks.block_mask
+    }
+
+    /// Bytes of it.
+    pub const fn bytes(&self) -> u64 {
+        self.checks.end
+    }
+
+    /// Its first block.
+    pub const fn first(&self) -> Lba {
+        self.first
+    }
+
     /// Checks a call, on a private copy. Whether the memory is there is another matter.
     ///
     /// # Errors

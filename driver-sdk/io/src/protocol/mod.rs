@@ -14,8 +14,8 @@
 //! | the client's number of the request | the queue's user data | word 3, bits 0 to 47 |
 //! | trace id | the trace id | word 4 |
 //!
-//! Words 5 to 7 are reserved and zero. A completion of level 3 has two words: the client's number with
-//! the status above it, and the value or detail ([`Done`]).
+//! A completion of level 3 has two words: the client's number with the status above it, and the detail of
+//! an error ([`Done`]).
 
 pub mod block;
 
@@ -224,9 +224,19 @@ pub struct Call {
 }
 
 /// Words of a request on a ring.
-pub const CALL_WORDS: usize = 8;
+pub const CALL_WORDS: usize = 5;
 /// Words of a completion on a ring.
 pub const DONE_WORDS: usize = 2;
+
+/// The first word of a request on a ring: direction and bytes.
+#[inline(always)]
+pub const fn first_word(write: bool, length: u32) -> u64 {
+    let operation = match write {
+        true => Operation::Write,
+        false => Operation::Read,
+    };
+    operation as u64 | (length as u64) << 32
+}
 
 impl Call {
     /// The flags.
@@ -264,24 +274,15 @@ impl Call {
     /// The entry of a ring.
     #[inline(always)]
     pub const fn to_words(&self, tag: u64, trace: u64) -> [u64; CALL_WORDS] {
-        let first = self.operation() as u64 | (self.length as u64) << 32;
-        [
-            first,
-            self.place,
-            self.memory.0,
-            tag & TAG_MASK,
-            trace,
-            0,
-            0,
-            0,
-        ]
+        let first = first_word(self.write, self.length);
+        [first, self.place, self.memory.0, tag & TAG_MASK, trace]
     }
 
     /// The request in an entry of a ring, with its number. What is not known as a write is a read;
     /// everything else is for the server to check.
     #[inline(always)]
     pub const fn from_words(words: [u64; CALL_WORDS]) -> (Self, u64) {
-        let [first, place, memory, tag, ..] = words;
+        let [first, place, memory, tag, _] = words;
         let call = Self {
             write: first as u8 == Operation::Write as u8,
             length: (first >> 32) as u32,
@@ -356,11 +357,18 @@ impl Answer {
 pub struct Done {
     /// The number that the request had, of 48 bits.
     pub tag: u64,
-    /// What came of it; the status has 16 bits.
+    /// What came of it. The status has 16 bits, and the detail of a success is 0: as many bytes were
+    /// moved as were asked for.
     pub answer: Answer,
 }
 
 impl Done {
+    /// The entry for a success.
+    #[inline(always)]
+    pub const fn success(tag: u64) -> [u64; DONE_WORDS] {
+        [tag & TAG_MASK, 0]
+    }
+
     /// The entry of a ring.
     #[inline(always)]
     pub const fn to_words(self) -> [u64; DONE_WORDS] {
@@ -438,7 +446,7 @@ mod tests {
         }
 
         #[test]
-        fn any_words_are_an_entry(call: [u64; 8], done: [u64; 2]) {
+        fn any_words_are_an_entry(call: [u64; CALL_WORDS], done: [u64; DONE_WORDS]) {
             let _ = Call::from_words(call);
             let done = Done::from_words(done);
             prop_assert_eq!(Done::from_words(done.to_words()), done);

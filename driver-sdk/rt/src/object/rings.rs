@@ -7,12 +7,12 @@ use spillway_abi::{
     queue::ring_bytes,
     queue::{COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission},
 };
-use spillway_ring::{Consumer, Producer, PushError, Refused};
+use spillway_ring::{Consumer, Producer, PushError, Refused, Words};
 
 use super::{Mapping, Memory};
 
 /// An entry of either ring, as words.
-type Entry = [u64; ENTRY_SIZE / 8];
+type Entry = Words<{ ENTRY_SIZE / 8 }>;
 
 /// The program's halves of both rings. They lie before the mapping, so that they are gone when it
 /// is unmapped.
@@ -62,7 +62,7 @@ impl Rings {
 
     #[inline]
     pub fn submit(&mut self, submission: &Submission) -> Result<(), PushError> {
-        self.submissions.push(submission.to_words())
+        self.submissions.push(Words(submission.to_words()))
     }
 
     /// Shows the kernel everything, in both rings; returns how many submissions it has not taken.
@@ -87,6 +87,6 @@ impl Rings {
             // The end of a batch.
             self.completions.release();
         }
-        Ok(words.map(Completion::from_words))
+        Ok(words.map(|Words(words)| Completion::from_words(words)))
     }
 }

@@ -1,6 +1,10 @@
 //! Threads as the kernel knows them; [`crate::thread`] starts them.
 
-use spillway_abi::{Error, ExitStatus, call::Operation, object::ThreadMeta};
+use spillway_abi::{
+    Error, ExitStatus,
+    call::Operation,
+    object::{ThreadMeta, ThreadPhase},
+};
 
 use super::{Object, OwnedHandle, object};
 use crate::{syscall, time::Deadline};
@@ -30,6 +34,15 @@ impl Thread {
     pub fn meta(&self, key: ThreadMeta) -> Result<u64, Error> {
         // SAFETY: reading a value touches no memory.
         unsafe { syscall::do_io(self.handle(), Operation::GetMeta, [key as u64, 0, 0, 0]) }
+    }
+
+    /// Where the thread is. A moment later it may be elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of the handle.
+    pub fn phase(&self) -> Result<ThreadPhase, Error> {
+        ThreadPhase::from_raw(self.meta(ThreadMeta::Phase)?).ok_or(Error::BadOperation)
     }
 
     /// Asks the thread to stop: its waiting calls return [`Error::Interrupted`] from now on, until

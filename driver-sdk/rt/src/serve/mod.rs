@@ -129,14 +129,21 @@ impl Server {
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::ServerGone`] after the service's end,
     /// [`Error::Busy`] if it is bound to a queue, and those of its handle. The answer was given in
     /// any case.
-    #[inline]
+    #[inline(always)]
     pub fn next(&self, answer: Answer<'_>, deadline: Deadline) -> Result<Request<'_>, Error> {
-        let message = match self.service.serve(answer.take_along(), deadline) {
-            // The client gave up before its answer came.
-            Err(Error::NotFound) => self.service.serve(None, deadline)?,
-            message => message?,
-        };
-        Ok(self.accept(message))
+        match self.service.serve(answer.take_along(), deadline) {
+            Ok(message) => Ok(self.accept(message)),
+            Err(error) => self.next_after(error, deadline),
+        }
+    }
+
+    /// The client may have given up before its answer came.
+    #[cold]
+    fn next_after(&self, error: Error, deadline: Deadline) -> Result<Request<'_>, Error> {
+        match error {
+            Error::NotFound => Ok(self.accept(self.service.serve(None, deadline)?)),
+            error => Err(error),
+        }
     }
 
     /// From now on messages arrive as completions of a queue: [`crate::object::message`] takes
@@ -151,7 +158,7 @@ impl Server {
     }
 
     /// The request behind a message, which must be answered through it.
-    #[inline]
+    #[inline(always)]
     pub fn accept(&self, message: Message) -> Request<'_> {
         Request::new(self, message)
     }

@@ -2,7 +2,9 @@
 //!
 //! What a device puts into its configuration space is not to be trusted: lists may be circular,
 //! pointers misaligned, types reserved. Register layouts: PCI Local Bus Specification 3.0, 6.1, 6.2.5
-//! and 6.7.
+//! and 6.7; PCI Express Base Specification 5.0, 7.6.
+
+use super::policy::CONFIG_SPACE;
 
 /// Offset of the first base address register.
 pub const BAR_0: u16 = 0x10;
@@ -15,6 +17,10 @@ const HAS_CAPABILITIES: u32 = 1 << 4;
 const FIRST_CAPABILITY: u16 = 0x40;
 /// The most that fit: 192 bytes, at least 4 each.
 const MAX_CAPABILITIES: usize = 48;
+/// Extended capabilities lie behind the 256 bytes of conventional PCI.
+const FIRST_EXTENDED: u16 = 0x100;
+/// The most that fit: 3840 bytes, at least 4 each.
+const MAX_EXTENDED: usize = 960;
 
 /// What a base address register is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +36,12 @@ pub enum BarKind {
 }
 
 impl BarKind {
-    /// From the value of the register in a slot, 0 to 5.
-    pub const fn of(value: u32, slot: u8) -> Self {
+    /// From the value of a register, which may be the last: a device has six, a bridge two.
+    pub const fn of(value: u32, is_last: bool) -> Self {
         match (value & 1, value >> 1 & 3) {
             (1, _) => Self::Ports,
             (_, 0b00) => Self::Memory32,
-            (_, 0b10) if slot < 5 => Self::Memory64,
+            (_, 0b10) if !is_last => Self::Memory64,
             _ => Self::Invalid,
         }
     }
@@ -81,6 +87,30 @@ pub fn capabilities(mut read: impl FnMut(u16) -> u32) -> impl Iterator<Item = (u
     .take(MAX_CAPABILITIES)
 }
 
+/// Where the first extended capability with this identifier is, read by `read(offset)` as above;
+/// `None` if there is none, or if its first `bytes` do not lie in configuration space.
+pub fn extended_capability(
+    mut read: impl FnMut(u16) -> u32,
+    wanted: u16,
+    bytes: u16,
+) -> Option<u16> {
+    let mut offset = FIRST_EXTENDED;
+    for _ in 0..MAX_EXTENDED {
+        let header = read(offset);
+        if header == 0 || header == u32::MAX {
+            return None;
+        }
+        if header as u16 == wanted {
+            return (offset + bytes <= CONFIG_SPACE).then_some(offset);
+        }
+        offset = (header >> 20) as u16 & 0xffc;
+        if offset < FIRST_EXTENDED {
+            return None;
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -98,8 +128,18 @@ mod tests {
         }
 
         #[test]
-        fn any_readback_is_a_size_or_none(low: u32, high: u32, value: u32, slot in 0u8..6) {
-            if let Some(size) = bar_size(low, high, BarKind::of(value, slot)) {
+        fn any_extended_list_ends_and_stays_inside(
+            space in prop::collection::vec(any::<u32>(), 1024), wanted: u16, bytes in 4u16..64,
+        ) {
+            let read = |offset| space[usize::from(offset) / 4];
+            if let Some(at) = extended_capability(read, wanted, bytes) {
+                prop_assert!(at >= 0x100 && at % 4 == 0 && at + bytes <= 4096);
+            }
+        }
+
+        #[test]
+        fn any_readback_is_a_size_or_none(low: u32, high: u32, value: u32, is_last: bool) {
+            if let Some(size) = bar_size(low, high, BarKind::of(value, is_last)) {
                 prop_assert!(size.is_power_of_two() && size >= 16);
             }
         }
@@ -126,14 +166,34 @@ mod tests {
         assert_eq!(found.count(), MAX_CAPABILITIES);
     }
 
+    /// The capability 0dh is at `at`, after a circle-free walk over one at 100h.
+    fn extended(at: u16) -> Option<u16> {
+        let read = |offset| match offset {
+            0x100 => u32::from(at) << 20 | 1,
+            _ if offset == at => 0x0d,
+            _ => panic!("another register"),
+        };
+        extended_capability(read, 0x0d, 8)
+    }
+
+    #[test]
+    fn an_extended_capability_that_sticks_out_is_none() {
+        assert_eq!(extended(0x148), Some(0x148));
+        assert_eq!(extended(0xff8), Some(0xff8));
+        assert_eq!(extended(0xffc), None);
+        assert_eq!(extended(0xf0), None);
+        let circle = extended_capability(|_| 0x100 << 20 | 1, 0x0d, 8);
+        assert_eq!(circle, None);
+    }
+
     #[test]
     fn kinds_are_told_apart() {
-        assert_eq!(BarKind::of(1, 0), BarKind::Ports);
-        assert_eq!(BarKind::of(8, 0), BarKind::Memory32);
-        assert_eq!(BarKind::of(4, 4), BarKind::Memory64);
-        assert_eq!(BarKind::of(4, 5), BarKind::Invalid);
-        assert_eq!(BarKind::of(2, 0), BarKind::Invalid);
-        assert_eq!(BarKind::of(6, 0), BarKind::Invalid);
+        assert_eq!(BarKind::of(1, false), BarKind::Ports);
+        assert_eq!(BarKind::of(8, false), BarKind::Memory32);
+        assert_eq!(BarKind::of(4, false), BarKind::Memory64);
+        assert_eq!(BarKind::of(4, true), BarKind::Invalid);
+        assert_eq!(BarKind::of(2, false), BarKind::Invalid);
+        assert_eq!(BarKind::of(6, false), BarKind::Invalid);
         assert_eq!(bar_size(0, 0, BarKind::Memory32), None);
         assert_eq!(bar_size(0xf, 0, BarKind::Memory64), None);
     }

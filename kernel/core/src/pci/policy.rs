@@ -16,6 +16,8 @@ const LATENCY_TIMER: u16 = 0x0d;
 /// Bytes of a function's configuration space.
 pub const CONFIG_SPACE: u16 = 4096;
 
+/// Command register: the function answers to its I/O port BARs.
+pub const COMMAND_PORTS: u16 = 1 << 0;
 /// Command register: the function answers to its memory BARs.
 pub const COMMAND_MEMORY: u16 = 1 << 1;
 /// Command register: the function may master the bus.
@@ -57,7 +59,7 @@ mod tests {
         #[test]
         fn decoding_bus_mastering_and_lines_stay_as_they_are(value: u16, command: u16) {
             if may_write(COMMAND, 2, value.into(), command) {
-                let kept = COMMAND_MEMORY | COMMAND_BUS_MASTER | COMMAND_NO_LINES | 1;
+                let kept = COMMAND_MEMORY | COMMAND_BUS_MASTER | COMMAND_NO_LINES | COMMAND_PORTS;
                 prop_assert_eq!(value & kept, command & kept);
             }
         }

@@ -21,6 +21,13 @@ pub fn of_bridge(read: impl Fn(u16) -> u32) -> [Range<u64>; 2] {
     ]
 }
 
+/// Whether a bridge with these windows passes on all of a range.
+pub fn lead_to(windows: &[Range<u64>], range: &Range<u64>) -> bool {
+    windows
+        .iter()
+        .any(|window| window.start <= range.start && range.end <= window.end)
+}
+
 /// Base and limit are the upper 12 of 16 bits each, in units of 1 MiB.
 fn window(register: u32, upper_base: u64, upper_limit: u64) -> Range<u64> {
     let base = upper_base | u64::from(register & 0xfff0) << 16;
@@ -54,6 +61,17 @@ mod tests {
         assert_eq!(prefetchable, 0x70_0000_0000..0x78_0000_0000);
         let [_, narrow] = bridge(0, 0xfff0_fe00, 7, 7);
         assert_eq!(narrow, 0xfe00_0000..0x1_0000_0000);
+    }
+
+    #[test]
+    fn what_lies_in_no_window_is_not_reached() {
+        let windows = [0x1000..0x3000, 0x3000..0x4000];
+        assert!(lead_to(&windows, &(0x1000..0x3000)));
+        assert!(lead_to(&windows, &(0x3800..0x4000)));
+        for outside in [0xf00..0x1100, 0x2000..0x3001, 0x4000..0x5000, 0..0x8000] {
+            assert!(!lead_to(&windows, &outside));
+        }
+        assert!(!lead_to(&[0..0, 0..0], &(0x1000..0x2000)));
     }
 
     #[test]

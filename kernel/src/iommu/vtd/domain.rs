@@ -41,8 +41,8 @@ impl Domain {
     /// yet. `charge` is called before its first table.
     ///
     /// [`Error::NoIommu`] without an IOMMU; [`Error::NotFound`] if no unit looks after the
-    /// function; [`Error::LimitReached`] if the unit has no number left; [`Error::OutOfMemory`];
-    /// errors of `charge`.
+    /// function; [`Error::LimitReached`] if the unit has no number left; [`Error::TimedOut`] if it
+    /// hangs; [`Error::OutOfMemory`]; errors of `charge`.
     pub fn new(
         function: FunctionId,
         charge: impl FnMut() -> Result<(), Error>,
@@ -200,8 +200,8 @@ impl Drop for Domain {
         for function in mem::take(&mut self.functions) {
             self.is_stuck |= self.unit.block(function, self.id).is_err();
         }
+        // The unit may still use the tables then: they are lost.
         if self.is_stuck {
-            log::error!("the page tables of an I/O domain are lost: the IOMMU may still use them");
             return;
         }
         while !self.free_some(FREED_AT_ONCE) {}

@@ -58,6 +58,7 @@ impl Unit {
         apic_id: u32,
     ) -> Result<(Message, u16), Error> {
         let mut state = self.state.lock();
+        state.queue.check()?;
         let interrupts = &mut state.interrupts;
         if apic_id > 0xff && !interrupts.is_wide {
             return Err(Error::BadArgument);

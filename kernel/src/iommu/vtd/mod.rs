@@ -129,13 +129,12 @@ fn find_unit(description: &UnitDescription) -> Result<Unit, &'static str> {
     Unit::new(description, members)
 }
 
-/// The buses behind a bridge, from its configuration space (PCI-to-PCI Bridge Architecture 1.2,
-/// section 3.2.5).
+/// The buses behind a bridge.
 fn buses_behind(bridge: FunctionId) -> Option<Buses> {
-    let function = pci::find(Selector::Address(bridge))?;
-    pci::is_bridge(function).then(|| Buses {
-        secondary: function.config.read(0x19),
-        subordinate: function.config.read(0x1a),
+    let (secondary, subordinate) = pci::find(Selector::Address(bridge))?.buses()?;
+    Some(Buses {
+        secondary,
+        subordinate,
     })
 }
 

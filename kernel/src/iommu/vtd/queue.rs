@@ -23,7 +23,18 @@ pub struct Queue {
     /// The number of the last request.
     ticket: u32,
     /// A request was not answered: what the unit remembers is unknown from then on.
-    is_stuck: bool,
+    hang: Option<Hang>,
+}
+
+/// How a unit hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct Hang {
+    /// It reported an error; else it gave no answer.
+    pub is_error: bool,
+    /// Its fault status.
+    pub status: u32,
+    /// The log was told.
+    pub is_told: bool,
 }
 
 impl Queue {
@@ -33,45 +44,56 @@ impl Queue {
             memory: Shared::allocate(2, is_coherent)?,
             tail: 0,
             ticket: 0,
-            is_stuck: false,
+            hang: None,
         })
     }
 
     /// Makes the unit use it. Only while it uses none.
     pub fn start(&self, registers: &Registers) -> Result<(), Stuck> {
         registers.write64(QUEUE_TAIL, 0);
+        // What stopped the firmware's queue may still be told; ones clear it.
+        registers.write32(FAULT_STATUS, QUEUE_ERRORS);
         // A frame of descriptors of 16 bytes: size 0, width 0.
         registers.write64(QUEUE_ADDRESS, self.memory.physical());
         registers.command(QUEUE, true)
     }
 
-    /// Has one descriptor done and waits for it. After one failure all later calls fail at once.
-    pub fn submit(&mut self, registers: &Registers, descriptor: Descriptor) -> Result<(), Stuck> {
-        if self.is_stuck {
-            return Err(Stuck);
+    /// Whether and how the unit hangs.
+    pub fn hang(&mut self) -> &mut Option<Hang> {
+        &mut self.hang
+    }
+
+    /// [`Stuck`] if the unit hangs.
+    pub fn check(&self) -> Result<(), Stuck> {
+        match self.hang {
+            Some(_) => Err(Stuck),
+            None => Ok(()),
         }
+    }
+
+    /// From here on the unit counts as one that hangs. Nothing is told yet: whoever is here may
+    /// have locks.
+    pub fn give_up(&mut self, registers: &Registers) {
+        let status = registers.read32(FAULT_STATUS);
+        self.hang.get_or_insert(Hang {
+            is_error: status & QUEUE_ERRORS != 0,
+            status,
+            is_told: false,
+        });
+    }
+
+    /// Has one descriptor done and waits for it.
+    pub fn submit(&mut self, registers: &Registers, descriptor: Descriptor) -> Result<(), Stuck> {
         self.ticket = self.ticket.wrapping_add(1);
         let status = self.memory.physical() + STATUS_WORD as u64 * 8;
         self.push(descriptor);
         self.push(wait_descriptor(status, self.ticket));
         self.memory.fence();
         registers.write64(QUEUE_TAIL, self.tail as u64 * 16);
-        let is_done = || {
-            self.memory.read(STATUS_WORD) as u32 == self.ticket
-                || registers.read32(FAULT_STATUS) & QUEUE_ERRORS != 0
-        };
-        let waited = wait(is_done);
-        if self.memory.read(STATUS_WORD) as u32 == self.ticket {
-            return Ok(());
-        }
-        self.is_stuck = true;
-        log::error!(
-            "an IOMMU does not forget what it is told to ({}, fault status {:#x}): none of its \
-             functions can be granted or cut off any more",
-            if waited.is_ok() { "error" } else { "no answer" },
-            registers.read32(FAULT_STATUS),
-        );
-        Err(Stuck)
+        let is_answered = || self.memory.read(STATUS_WORD) as u32 == self.ticket;
+        // How the wait ends does not matter, only whether there is an answer.
+        let _ = wait(|| is_answered() || registers.read32(FAULT_STATUS) & QUEUE_ERRORS != 0);
+        if is_answered() { Ok(()) } else { Err(Stuck) }
     }
 
     fn push(&mut self, [first, second]: Descriptor) {

@@ -1,6 +1,6 @@
 //! The registers of one unit (section 11.4).
 
-use core::ptr::NonNull;
+use core::{ops::Range, ptr::NonNull};
 
 use crate::{
     arch,
@@ -69,8 +69,9 @@ pub fn wait(mut is_done: impl FnMut() -> bool) -> Result<(), Stuck> {
 /// The mapped registers.
 #[derive(Debug)]
 pub struct Registers {
+    /// Where they are in physical memory.
+    pub physical: Range<u64>,
     start: NonNull<u8>,
-    bytes: u64,
 }
 
 // SAFETY: device registers, mapped for good; accesses are single volatile instructions, and those
@@ -82,12 +83,17 @@ unsafe impl Sync for Registers {}
 impl Registers {
     /// Maps registers at a physical address. At boot only. `None` without memory for the tables.
     pub fn map(physical: u64, bytes: u64) -> Option<Self> {
-        map_device(physical, bytes).map(|start| Self { start, bytes })
+        let end = physical.checked_add(bytes)?;
+        map_device(physical, bytes).map(|start| Self {
+            physical: physical..end,
+            start,
+        })
     }
 
     fn at<T>(&self, offset: u64) -> *mut T {
         let size = size_of::<T>() as u64;
-        assert!(offset.is_multiple_of(size) && offset + size <= self.bytes);
+        let bytes = self.physical.end - self.physical.start;
+        assert!(offset.is_multiple_of(size) && offset + size <= bytes);
         // SAFETY: inside the mapping.
         unsafe { self.start.as_ptr().add(offset as usize).cast() }
     }

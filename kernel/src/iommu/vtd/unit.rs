@@ -1,5 +1,7 @@
 //! One remapping unit: brought up, and its functions let through or blocked.
 
+use core::ops::Range;
+
 use spillway_abi::Error;
 use spillway_kernel_core::{
     iommu::vtd::{
@@ -15,14 +17,14 @@ use spillway_kernel_core::{
 
 use super::{
     interrupts::Interrupts,
-    queue::Queue,
+    queue::{Hang, Queue},
     registers::{
         CAPABILITY, EXTENDED_CAPABILITY, INTERRUPT_REMAPPING, ROOT_TABLE, Registers,
         SET_ROOT_TABLE, Stuck, TRANSLATION,
     },
     shared::Shared,
 };
-use crate::sync::Spin;
+use crate::{iommu::reports, sync::Spin};
 
 /// Domains of one unit, if it has numbers for as many.
 const MAX_DOMAINS: u32 = 4096;
@@ -165,10 +167,36 @@ impl Unit {
         Ok(())
     }
 
-    /// Has the unit forget something, when all writes of tables have reached it.
+    /// Has the unit forget something, when all writes of tables have reached it. After one failure
+    /// all later calls fail at once.
     pub(super) fn forget(&self, state: &mut State, what: Descriptor) -> Result<(), Stuck> {
-        self.flush_write_buffer()?;
-        state.queue.submit(&self.registers, what)
+        state.queue.check()?;
+        let done = self
+            .flush_write_buffer()
+            .and_then(|()| state.queue.submit(&self.registers, what));
+        if done.is_err() {
+            state.queue.give_up(&self.registers);
+            reports::soon();
+        }
+        done
+    }
+
+    /// How the unit hangs, if it does and nobody was told.
+    pub fn take_hang(&self) -> Option<Hang> {
+        let mut state = self.state.lock();
+        let hang = state.queue.hang().as_mut()?;
+        (!core::mem::replace(&mut hang.is_told, true)).then_some(*hang)
+    }
+
+    /// Where its registers are in physical memory.
+    pub fn physical(&self) -> Range<u64> {
+        self.registers.physical.clone()
+    }
+
+    /// Whether some of its registers are in a range of physical addresses.
+    pub fn has_registers_in(&self, range: &Range<u64>) -> bool {
+        let own = &self.registers.physical;
+        own.start < range.end && range.start < own.end
     }
 
     /// Has the unit forget all translations of a domain and waits until no request uses one.
@@ -181,9 +209,12 @@ impl Unit {
         self.forget(state, invalidation::translations(domain, reads, writes))
     }
 
-    /// A number for a domain. [`Error::LimitReached`].
+    /// A number for a domain. [`Error::LimitReached`]; [`Error::TimedOut`] if the unit hangs, which
+    /// would let nothing through to it.
     pub(super) fn allocate_domain(&self) -> Result<DomainId, Error> {
-        let number = self.state.lock().domains.allocate();
+        let mut state = self.state.lock();
+        state.queue.check()?;
+        let number = state.domains.allocate();
         number.map(DomainId).ok_or(Error::LimitReached)
     }
 

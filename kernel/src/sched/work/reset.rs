@@ -49,7 +49,7 @@ impl ResetFunction {
         let now = clock::now_ns();
         let until = match self.stage {
             Stage::Begin => {
-                function.set_bus_master(false);
+                function.disconnect();
                 if !function.begin_reset() {
                     return Progress::Done(Err(Error::DeviceFailed));
                 }
@@ -71,7 +71,7 @@ impl ResetFunction {
 
     /// Puts back what the owner had.
     fn finish(self, guard: &mut Guard) -> Progress {
-        self.grant.function.set_memory_decoding(true);
+        self.grant.function.decode_memory();
         for interrupt in self.grant.state.get(guard).interrupts.clone() {
             interrupt.program_again(guard);
         }

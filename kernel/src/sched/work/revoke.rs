@@ -212,8 +212,7 @@ impl Revoke {
             interrupt.kill(guard);
         }
         self.grant.function.disable_messages();
-        self.grant.function.set_bus_master(false);
-        self.grant.function.set_memory_decoding(false);
+        self.grant.function.disconnect();
     }
 
     /// Lets the function reach nothing any more.

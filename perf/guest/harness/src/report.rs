@@ -14,12 +14,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use driver_sdk::prelude::*;
 use spillway_wire::{
-    Histogram, Quantity,
     frame::{self, Kind},
     message::{Begin, Latencies, Sample},
 };
 
-pub use spillway_wire::Method;
+pub use spillway_wire::{Histogram, Method, Quantity};
 
 /// The number of the next record.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -51,7 +50,12 @@ pub fn end() {
 
 /// Reports the totals of one measured region of a case.
 pub fn case(case: u32, operations: u64, totals: &[(Quantity, u64)]) {
-    let sample = Sample::new(case, operations, totals);
+    region(case, operations, totals, None);
+}
+
+/// The same of a region with the number that [`crate::measure::begin_region`] was given.
+pub fn region(case: u32, operations: u64, totals: &[(Quantity, u64)], region: Option<u64>) {
+    let sample = Sample::new(case, operations, totals, region);
     tell(Kind::Case, &sample.to_string());
 }
 

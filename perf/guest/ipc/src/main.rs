@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod call;
 mod queue;
+mod ring;
 mod shared;
 
 use alloc::vec::Vec;
@@ -55,6 +56,9 @@ fn client(method: Method, only: Option<&str>) -> Result<(), Error> {
     }
     if wants("shared") {
         shared::measure(method)?;
+    }
+    if wants("ring") {
+        ring::measure(method)?;
     }
     report::end();
     Ok(())

@@ -4,7 +4,7 @@ use std::{fs::File, io, mem::size_of, os::fd::AsRawFd, ptr};
 
 use anyhow::{Result, bail};
 
-use super::{Path, Read};
+use super::{Calls, Path, Read};
 use crate::{memory::Memory, places::BYTES};
 
 /// `struct iocb` (Linux, include/uapi/linux/aio_abi.h).
@@ -83,6 +83,12 @@ impl Aio {
 }
 
 impl Path for Aio {
+    const CALLS: Calls = Calls {
+        send: 1,
+        wait: 1,
+        both: 2,
+    };
+
     #[inline(always)]
     fn prepare(&mut self, reads: impl Iterator<Item = Read>) {
         for read in reads {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::{
-    Path, Read,
+    Calls, Path, Read,
     uring::{self, Kind},
 };
 use crate::{memory::Memory, places::BYTES, report::Wait};
@@ -76,6 +76,12 @@ impl Passthrough {
 }
 
 impl Path for Passthrough {
+    const CALLS: Calls = Calls {
+        send: 1,
+        wait: 1,
+        both: 1,
+    };
+
     #[inline(always)]
     fn prepare(&mut self, reads: impl Iterator<Item = Read>) {
         let mut queue = self.ring.submission();

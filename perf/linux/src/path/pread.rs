@@ -5,9 +5,39 @@ use std::{fs::File, io, os::fd::AsRawFd, sync::Barrier, thread};
 use anyhow::{Result, bail};
 
 use crate::{
+    measure::now,
     memory::Memory,
     places::{BYTES, Geometry, Places},
 };
+
+/// Looks at each read of a thread.
+pub trait Observer: Default + Send {
+    /// It is about to begin.
+    fn begin(&mut self) {}
+    /// It has ended.
+    fn end(&mut self) {}
+}
+
+/// Looks away, at no cost.
+impl Observer for () {}
+
+/// How long each read took, in ticks of the time-stamp counter.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    begun: u64,
+    /// One for each read.
+    pub ticks: Vec<u64>,
+}
+
+impl Observer for Latencies {
+    fn begin(&mut self) {
+        self.begun = now();
+    }
+
+    fn end(&mut self) {
+        self.ticks.push(now().saturating_sub(self.begun));
+    }
+}
 
 /// Many threads, or none beside the calling one, that read from one file.
 #[derive(Debug)]
@@ -30,24 +60,25 @@ unsafe impl Send for Buffer {}
 
 impl Threads<'_> {
     /// Does `reads` reads in each thread between `begin` and `end`, and returns what `end` made of
-    /// what `begin` has returned. The threads are there before and afterwards.
+    /// what `begin` has returned, and what each thread has seen. The threads are there before and
+    /// afterwards.
     ///
     /// # Errors
     ///
     /// If a read has failed.
-    pub fn run<B, E>(
+    pub fn run<B, E, O: Observer>(
         &self,
         reads: u64,
         begin: impl FnOnce() -> B,
         end: impl FnOnce(B) -> E,
-    ) -> Result<E> {
+    ) -> Result<(E, Vec<O>)> {
         if self.count == 1 {
             let mut places = Places::new(self.geometry, 0);
             let buffer = self.memory.buffer(0);
             let begun = begin();
             let result = read(self.file, buffer, self.geometry, &mut places, reads);
             let ended = end(begun);
-            return result.map(|()| ended);
+            return result.map(|seen| (ended, vec![seen]));
         }
         // Each thread and the one that measures meet when all are there, to start, and at the end.
         let (file, geometry) = (self.file, self.geometry);
@@ -72,30 +103,31 @@ impl Threads<'_> {
             meeting.wait();
             meeting.wait();
             let ended = end(begun);
-            for thread in threads {
-                match thread.join() {
-                    Ok(result) => result?,
-                    Err(_) => bail!("a thread has panicked"),
-                }
-            }
-            Ok(ended)
+            let seen = threads.into_iter().map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a thread has panicked"),
+            });
+            Ok((ended, seen.collect::<Result<_>>()?))
         })
     }
 }
 
 /// Reads, one after the other.
-fn read(
+fn read<O: Observer>(
     file: &File,
     buffer: *mut u8,
     disk: Geometry,
     places: &mut Places,
     reads: u64,
-) -> Result<()> {
+) -> Result<O> {
     let descriptor = file.as_raw_fd();
+    let mut observer = O::default();
     for _ in 0..reads {
         let offset = places.next() * u64::from(disk.block_size);
+        observer.begin();
         // SAFETY: the buffer has room for a read and is this thread's own.
         let bytes = unsafe { libc::pread(descriptor, buffer.cast(), BYTES, offset as libc::off_t) };
+        observer.end();
         if bytes != BYTES as isize {
             bail!(
                 "a read at {offset} has failed: {}",
@@ -103,5 +135,5 @@ fn read(
             );
         }
     }
-    Ok(())
+    Ok(observer)
 }

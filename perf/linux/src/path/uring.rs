@@ -9,7 +9,7 @@ use io_uring::{
     types,
 };
 
-use super::{Path, Read};
+use super::{Calls, Path, Read};
 use crate::{memory::Memory, places::BYTES, report::Wait};
 
 /// A ring of one kind.
@@ -100,6 +100,12 @@ impl<'a> Uring<'a> {
 const FILE: types::Fixed = types::Fixed(0);
 
 impl Path for Uring<'_> {
+    const CALLS: Calls = Calls {
+        send: 1,
+        wait: 1,
+        both: 1,
+    };
+
     #[inline(always)]
     fn prepare(&mut self, reads: impl Iterator<Item = Read>) {
         let mut queue = self.ring.submission();

@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use spillway_plan::Level;
 use spillway_wire::{Method, Quantity};
 
-use super::plot::looks;
+use super::plot::{Look, looks};
 use crate::{
     case::{Case, Group, What},
     number::{number, short},
-    why,
+    why::{self, Reason},
 };
 
 /// The way from the application to the driver.
@@ -26,21 +26,39 @@ pub fn cards(group: &Group) -> Markup {
     let series = group.series();
     let looks = looks(series.iter().map(|(name, _)| name.as_str()));
     let reasons = why::reasons(group);
+    let all = series
+        .iter()
+        .zip(&looks)
+        .filter_map(|((name, cases), look)| {
+            let reason = reasons.iter().find(|reason| reason.series == *name)?;
+            Some((cases.as_slice(), look, reason))
+        });
+    let (ours, others): (Vec<_>, Vec<_>) = all.partition(|(cases, ..)| cases[0].system().is_none());
+    let show = |cards: &[(&[&Case], &Look, &Reason)]| {
+        html! {
+            div.cards { @for (cases, look, reason) in cards { (card(cases, look, reason)) } }
+        }
+    };
     html! {
-        div.cards {
-            @for ((name, cases), look) in series.iter().zip(&looks) {
-                @if let Some(reason) = reasons.iter().find(|reason| reason.series == *name) {
-                    div.card style=(look.colour) {
-                        h3 { (name) }
-                        @if let Some(level) = cases[0].level() { p.path { (path(level)) } }
-                        @else { p.path { "another system on the same device" } }
-                        @if let Some(case) = cases.iter().find(|case| case.depth() == reason.depth) {
-                            (figure(case))
-                        }
-                        p.why { "At depth " (reason.depth) ": " (reason.text) }
-                    }
-                }
+        @if !ours.is_empty() { (show(&ours)) }
+        @if !others.is_empty() {
+            details open[ours.is_empty()] {
+                summary { "Another system on the same device: " (others.len()) " interfaces in words" }
+                div.inside { (show(&others)) }
             }
+        }
+    }
+}
+
+fn card(cases: &[&Case], look: &Look, reason: &Reason) -> Markup {
+    html! {
+        div.card style=(look.colour) {
+            h3 { (look.name) }
+            @if let Some(level) = cases[0].level() { p.path { (path(level)) } }
+            @if let Some(case) = cases.iter().find(|case| case.depth() == reason.depth) {
+                (figure(case))
+            }
+            p.why { "At depth " (reason.depth) ": " (reason.text) }
         }
     }
 }

@@ -5,7 +5,7 @@ use spillway_wire::{Method, Quantity};
 
 use super::{
     Context,
-    plot::{Scale, at, hint, line, looks, text, ticks},
+    plot::{Scale, at, hint, line, looks, room, text, ticks},
 };
 use crate::{
     Measurement,
@@ -14,6 +14,7 @@ use crate::{
 };
 
 const WIDTH: f64 = 860.0;
+/// Room for names at the least.
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 80.0;
 const TOP: f64 = 10.0;
@@ -126,23 +127,24 @@ fn plot(context: &Context, bars: &[&Bar]) -> Markup {
     let height = TOP + ROW * bars.len() as f64 + BOTTOM;
     let largest = bars.iter().map(|bar| bar.length()).fold(0.0, f64::max);
     let ticks = ticks(largest, 6);
-    let x = Scale::linear((0.0, ticks[ticks.len() - 1]), (LEFT, WIDTH - RIGHT));
+    let left = LEFT.max(20.0 + room(bars.iter().map(|bar| bar.label.as_str())));
+    let x = Scale::linear((0.0, ticks[ticks.len() - 1]), (left, WIDTH - RIGHT));
     html! {
         svg.wide.cost viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label="Instructions per operation by place" {
             @for tick in &ticks {
                 (line("grid", (x.place(*tick), TOP), (x.place(*tick), height - BOTTOM)))
                 (text("", (x.place(*tick), height - BOTTOM + 18.0), "middle", &short(*tick)))
             }
-            (line("axis", (LEFT, TOP), (LEFT, height - BOTTOM)))
-            (text("title", ((LEFT + WIDTH - RIGHT) / 2.0, height - 8.0), "middle", "instructions for one operation"))
+            (line("axis", (left, TOP), (left, height - BOTTOM)))
+            (text("title", ((left + WIDTH - RIGHT) / 2.0, height - 8.0), "middle", "instructions for one operation"))
             @for (index, bar) in bars.iter().enumerate() {
-                (one(context, bar, &x, TOP + ROW * index as f64 + (ROW - BAR) / 2.0))
+                (one(context, bar, &x, left, TOP + ROW * index as f64 + (ROW - BAR) / 2.0))
             }
         }
     }
 }
 
-fn one(context: &Context, bar: &Bar, x: &Scale, y: f64) -> Markup {
+fn one(context: &Context, bar: &Bar, x: &Scale, left: f64, y: f64) -> Markup {
     let mut from = 0.0;
     let mut parts = Vec::new();
     for (class, place, row) in &bar.parts {
@@ -154,7 +156,7 @@ fn one(context: &Context, bar: &Bar, x: &Scale, y: f64) -> Markup {
     let middle = y + BAR / 2.0;
     html! {
         g style=(bar.colour) data-case=(bar.label) {
-            (text("name", (LEFT - 10.0, middle + 4.5), "end", &bar.label))
+            (text("name", (left - 10.0, middle + 4.5), "end", &bar.label))
             @for (class, place, row, from) in parts {
                 rect class={"bar " (class)} x=(at(x.place(from))) y=(at(y)) height=(at(BAR))
                     width=(at(x.place(from + row.value) - x.place(from)))
@@ -162,7 +164,7 @@ fn one(context: &Context, bar: &Bar, x: &Scale, y: f64) -> Markup {
             }
             @if let Some(total) = bar.total {
                 @if bar.parts.is_empty() {
-                    rect.bar.unsplit x=(at(LEFT)) y=(at(y)) height=(at(BAR)) width=(at(x.place(total.value) - LEFT))
+                    rect.bar.unsplit x=(at(left)) y=(at(y)) height=(at(BAR)) width=(at(x.place(total.value) - left))
                         data-row=(context.index(total)) data-value=(total.value) { title { (hint(&bar.label, total)) } }
                 } @else {
                     line.total-mark x1=(at(x.place(total.value))) x2=(at(x.place(total.value))) y1=(at(y - 3.0)) y2=(at(y + BAR + 3.0))

@@ -54,6 +54,14 @@ pub fn section(document: &Document) -> Markup {
                     h3 { "The " (method.name()) " machine" }
                     pre { (line) }
                 }
+                @for (system, other) in &environment.others {
+                    h3 { (system) ", measured beside it" }
+                    @for note in &other.notes { p { (note) } }
+                    @for (method, line) in &other.qemu_command_line {
+                        h3 { "The " (method.name()) " machine of " (system) }
+                        pre { (line) }
+                    }
+                }
                 @if !environment.flags.is_empty() {
                     h3 { "The command" }
                     pre { "cargo xtask bench " (environment.flags.join(" ")) }

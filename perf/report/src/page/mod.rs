@@ -121,18 +121,23 @@ fn section(context: &Context, group: &Group) -> Markup {
                 @else { "The same with " (group.title) }
             }
             (cards::cards(group))
-            p.caption {
-                "Everywhere here: "
-                @for (index, (name, value)) in group.conditions().iter().enumerate() {
-                    @if index > 0 { ", " }
-                    (name.replace('_', " ")) " " b { (value) }
-                }
-                "."
+            p.caption { "Everywhere here: " (conditions(&group.conditions())) "." }
+            @for (system, own) in group.others().iter().filter(|(_, own)| !own.is_empty()) {
+                p.caption { "Only for " (system) ": " (conditions(own)) "." }
             }
             (throughput::figure(context, group))
             (latency::figure(context, group))
             (cost::figure(context, group))
             (tables::vector(context, group))
+        }
+    }
+}
+
+fn conditions(all: &[(&str, &str)]) -> Markup {
+    html! {
+        @for (index, (name, value)) in all.iter().enumerate() {
+            @if index > 0 { ", " }
+            (name.replace('_', " ")) " " b { (value) }
         }
     }
 }

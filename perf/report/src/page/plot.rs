@@ -76,17 +76,29 @@ pub fn decades(least: f64, largest: f64) -> Vec<f64> {
     (first..=last).map(|power| 10_f64.powi(power)).collect()
 }
 
-/// The variable with the colour of a series: our levels have theirs, others take turns.
-pub fn colour(name: &str, others: &mut usize) -> String {
-    let first = name.split([' ', ',']).next().unwrap_or_default();
-    match Level::from_name(first) {
+/// Colours for series that are none of our levels.
+const OTHERS: usize = 6;
+
+/// The variable with the colour of a level.
+pub fn colour(level: Option<Level>) -> String {
+    match level {
         Some(level) => format!("--series: var(--{})", level.name()),
-        None => {
-            let index = *others % 4;
-            *others += 1;
-            format!("--series: var(--other{index})")
-        }
+        None => other(0),
     }
+}
+
+fn other(index: usize) -> String {
+    format!("--series: var(--other{})", index % OTHERS)
+}
+
+/// What an interface of another system is called if nobody waits for an interrupt: it takes its
+/// colour from the one without this ending.
+const POLLED: &str = "_polled";
+
+/// A series without how it waits.
+fn family(name: &str) -> &str {
+    let name = name.split([',', '(']).next().unwrap_or_default().trim();
+    name.strip_suffix(POLLED).unwrap_or(name)
 }
 
 /// A shape for each series, so that colour is not all that tells them apart.
@@ -117,20 +129,32 @@ pub fn looks<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Look> {
         Shape::Triangle,
         Shape::Diamond,
     ];
-    let mut others = 0;
+    let mut others: Vec<&str> = Vec::new();
     let names = names.into_iter().enumerate();
     names
         .map(|(index, name)| {
-            let before = others;
-            let colour = colour(name, &mut others);
+            let level = Level::from_name(name.split([' ', ',']).next().unwrap_or_default());
+            let family = family(name);
+            if level.is_none() && !others.contains(&family) {
+                others.push(family);
+            }
+            let place = others.iter().position(|other| *other == family);
             Look {
                 name: name.into(),
-                colour,
+                colour: place.map_or_else(|| colour(level), other),
                 shape: SHAPES[index % SHAPES.len()],
-                dashed: others > before,
+                dashed: level.is_none(),
             }
         })
         .collect()
+}
+
+/// Pixels that names take in a plot at most.
+pub fn room<'a>(names: impl IntoIterator<Item = &'a str>) -> f64 {
+    /// Of a letter at 13 pixels in bold.
+    const LETTER: f64 = 7.7;
+    let longest = names.into_iter().map(|name| name.chars().count()).max();
+    longest.unwrap_or(0) as f64 * LETTER
 }
 
 /// A mark's outline around a point.

@@ -117,7 +117,7 @@ pub fn sizes(context: &Context) -> Markup {
             p.caption { "Bytes of its code and data, and of the memory that it takes when it runs." }
             figure { div.scroll { table.sizes {
                 thead { tr { th.word { "level" } @for what in whats { th { (what) ", bytes" } } } }
-                tbody { @for level in Level::ALL { tr style=(colour(level.name(), &mut 0)) {
+                tbody { @for level in Level::ALL { tr style=(colour(Some(*level))) {
                     td.word.level { (level.name()) }
                     @for what in whats { (cell(find(what, *level))) }
                 } } }

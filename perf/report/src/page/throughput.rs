@@ -7,7 +7,7 @@ use spillway_wire::Method;
 
 use super::{
     Context,
-    plot::{Look, Scale, legend, line, looks, mark, spread, text, through, ticks},
+    plot::{Look, Scale, legend, line, looks, mark, room, spread, text, through, ticks},
 };
 use crate::{
     Measurement,
@@ -18,6 +18,7 @@ use crate::{
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 64.0;
+/// Room for names at the least.
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 52.0;
@@ -64,7 +65,8 @@ fn plot(context: &Context, series: &[(String, Points)], looks: &[Look]) -> Marku
         depths.first().copied().unwrap_or(1),
         depths.last().copied().unwrap_or(1),
     );
-    let ends = (LEFT + 20.0, WIDTH - RIGHT - 14.0);
+    let right = RIGHT.max(20.0 + room(series.iter().map(|(name, _)| name.as_str())));
+    let ends = (LEFT + 20.0, WIDTH - right - 14.0);
     let x = Scale::logarithmic((f64::from(first.max(1)), f64::from(last.max(1))), ends);
     let top = ticks.last().copied().unwrap_or(1.0);
     let y = Scale::linear((0.0, top), (HEIGHT - BOTTOM, TOP));
@@ -78,15 +80,15 @@ fn plot(context: &Context, series: &[(String, Points)], looks: &[Look]) -> Marku
     html! {
         svg.wide.throughput viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label="Throughput over queue depth by level" {
             @for tick in &ticks {
-                (line("grid", (LEFT, y.place(*tick)), (WIDTH - RIGHT, y.place(*tick))))
+                (line("grid", (LEFT, y.place(*tick)), (WIDTH - right, y.place(*tick))))
                 (text("", (LEFT - 8.0, y.place(*tick) + 4.5), "end", &short(*tick)))
             }
-            (line("axis", (LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)))
+            (line("axis", (LEFT, HEIGHT - BOTTOM), (WIDTH - right, HEIGHT - BOTTOM)))
             @for depth in &depths {
                 (text("", (x.place(f64::from(*depth)), HEIGHT - BOTTOM + 20.0), "middle", &depth.to_string()))
             }
             (text("title", (4.0, 16.0), "start", "operations per second"))
-            (text("title", ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", "queue depth: operations in flight, logarithmic"))
+            (text("title", ((LEFT + WIDTH - right) / 2.0, HEIGHT - 8.0), "middle", "queue depth: operations in flight, logarithmic"))
             @for (index, (name, points)) in series.iter().enumerate() {
                 g style=(looks[index].colour) data-series=(name) {
                     (through(&looks[index], &points.iter().map(place).collect::<Vec<_>>()))

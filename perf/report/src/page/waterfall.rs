@@ -74,7 +74,7 @@ fn plot(context: &Context, rows: &[(&str, &Case, &Measurement)]) -> Markup {
                 @if index + 1 < rows.len() {
                     (line("join", (x.place(row.value), y(index) + BAR), (x.place(row.value), y(index + 1))))
                 }
-                g style=(colour(case.label("level"), &mut 0)) data-step=(step) {
+                g style=(colour(case.level())) data-step=(step) {
                     (text("name", (LEFT - 10.0, y(index) + BAR / 2.0 + 4.5), "end", step))
                     (bar(context, (index > 0).then(|| rows[index - 1].2.value), row, &x, y(index)))
                     (text("strong", (WIDTH - 8.0, y(index) + BAR / 2.0 + 4.5), "end", &number(row.value)))
@@ -126,7 +126,7 @@ fn table(steps: &[(&str, Case)]) -> Markup {
                 @for (_, name) in kinds { th { (name) } }
                 th { "operations per second" }
             } }
-            tbody { @for (index, (step, case)) in steps.iter().enumerate() { tr style=(colour(case.label("level"), &mut 0)) {
+            tbody { @for (index, (step, case)) in steps.iter().enumerate() { tr style=(colour(case.level())) {
                 td.word.level { (step) }
                 td.word.changes { @if index > 0 { (changes(&steps[index - 1].1, case)) } }
                 @for (quantity, _) in kinds { (super::tables::cell(case.per_operation(quantity))) }

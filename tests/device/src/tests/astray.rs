@@ -1,14 +1,21 @@
 //! Accesses of a device to what was not pinned for it: the IOMMU blocks each, and counts it.
 
-use driver_sdk::{abi::device::PIN_FROM_DEVICE, prelude::*};
-use guest_harness::{
-    child::{Shared, Victim, end_of},
-    harness::{Outcome, equal, tests},
-};
+use core::time::Duration;
 
+use driver_sdk::{
+    abi::{counters::Counter, device::PIN_FROM_DEVICE},
+    prelude::*,
+};
+use guest_harness::{
+    child::{PATIENCE, Shared, Victim, end_of},
+    harness::{Outcome, check, equal, tests},
+};
+use spillway_hal::{IoAddress, block::QueueOptions};
+
+use super::{forged::cores_work, nvme::Disk};
 use crate::{
     gun::{Gun, pin, pin_far_away, value_of},
-    machine::{devices, edu},
+    machine::{counted, devices, edu},
 };
 
 tests![
@@ -17,6 +24,7 @@ tests![
     what_was_unpinned_is_out_of_reach,
     the_kernel_is_out_of_reach,
     what_another_process_pinned_is_out_of_reach,
+    blocked_requests_come_in_a_storm,
 ];
 
 const BAD: [u8; 8] = 0x0bad_0bad_0bad_0bad_u64.to_le_bytes();
@@ -93,4 +101,27 @@ fn what_another_process_pinned_is_out_of_reach() -> Outcome {
     shared.set(2, 1);
     equal!(end_of(&process)?.status, ExitStatus::Exited(0));
     Ok(())
+}
+
+/// xtask looks at what the log is told of it.
+fn blocked_requests_come_in_a_storm() -> Outcome {
+    const LENGTH: Duration = Duration::from_millis(1500);
+    const MANY: u64 = 10;
+    let mut disk = Disk::open(QueueOptions {
+        depth: 64,
+        interrupt: false,
+    })?;
+    let before = counted(Counter::BlockedRequests)?;
+    let (end, deadline) = (Instant::now() + LENGTH, Instant::now() + PATIENCE);
+    loop {
+        disk.aim(IoAddress(0x7000_0000))?;
+        let count = counted(Counter::BlockedRequests)? - before;
+        if Instant::now() >= end && count > MANY {
+            break;
+        }
+        check!(Instant::now() < deadline, "only {count} were blocked");
+    }
+    disk.drain()?;
+    // Who has other things to do still can.
+    cores_work()
 }

@@ -118,7 +118,7 @@ fn a_message_for_the_kernel_itself_harms_nobody() -> Outcome {
 }
 
 /// Every core runs threads, and wakes them when their time has come.
-fn cores_work() -> Outcome {
+pub fn cores_work() -> Outcome {
     let sleepers: alloc::vec::Vec<_> = (0..time::core_count())
         .map(|core| {
             thread::Builder::new()

@@ -92,7 +92,7 @@ fn what_cannot_be_reset_stays_blocked() -> Outcome {
     Ok(())
 }
 
-fn state_of(address: u32) -> Outcome<u8> {
+pub fn state_of(address: u32) -> Outcome<u8> {
     let entry = entries()?
         .into_iter()
         .find(|entry| entry.address == address);

@@ -6,10 +6,12 @@ mod config;
 mod confined;
 mod edu;
 mod forged;
+mod hung;
 mod life;
 mod names;
 pub mod nvme;
 mod pins;
+mod reserved;
 mod trusted;
 mod unconfined;
 mod vectors;
@@ -40,6 +42,9 @@ pub fn of(mode: &str) -> Vec<&'static [Test]> {
             vectors::TESTS,
             nvme::TESTS,
         ],
+        // Machines for these tests alone.
+        "reserved" => return [reserved::TESTS].into(),
+        "hung" => return [hung::TESTS].into(),
         _ => &[unconfined::TESTS],
     };
     [ALWAYS, more].concat()

@@ -8,7 +8,7 @@ use guest_harness::{
     harness::{Outcome, check, equal, soak, tests},
 };
 use spillway_hal::{
-    Both, Device, DmaBuffer, DmaConstraints,
+    Both, Device, DmaBuffer, DmaConstraints, IoAddress,
     block::{
         BlockCount, BlockDriver, BlockDriverQueue, Lba, Operation, QueueOptions, Request,
         RequestFlags, Segment,
@@ -67,6 +67,40 @@ impl Disk {
             tag: lba,
         };
         Ok(self.queue.submit(&request)?)
+    }
+
+    /// Has the device store a block wherever, as often as the queue takes it. Whether that succeeds
+    /// is another matter.
+    pub fn aim(&mut self, address: IoAddress) -> Outcome {
+        let segment = Segment {
+            address,
+            bytes: BLOCK as u32,
+        };
+        let request = Request {
+            operation: Operation::Read,
+            namespace: self.nvme.namespaces()[0],
+            lba: Lba(0),
+            blocks: BlockCount(1),
+            segments: &[segment],
+            flags: RequestFlags::default(),
+            tag: 0,
+        };
+        while self.has_room() {
+            self.queue.submit(&request)?;
+        }
+        self.queue.kick();
+        self.queue.reap(|_, _| {});
+        Ok(())
+    }
+
+    /// Waits until nothing is in flight.
+    pub fn drain(&mut self) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        while self.queue.in_flight() > 0 {
+            self.queue.reap(|_, _| {});
+            check!(Instant::now() < deadline, "the disk is too slow");
+        }
+        Ok(())
     }
 
     /// Hands on what was submitted, and takes what is done. Fails if anything failed.

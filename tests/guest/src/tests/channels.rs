@@ -6,7 +6,10 @@ use core::time::Duration;
 use driver_sdk::{prelude::*, rt::sync::SendError};
 use guest_harness::child::PATIENCE;
 
-use crate::harness::{Outcome, check, equal, tests};
+use crate::{
+    harness::{Outcome, check, equal, tests},
+    serving::until_it_waits,
+};
 
 tests![
     a_channel_passes_everything_from_three_senders_in_the_order_of_each,
@@ -103,14 +106,14 @@ fn a_closed_channel_wakes_both_sides() -> Outcome {
     let (sender, receiver) = channel::<u32>(1);
     let closer = sender.clone();
     let waiting = thread::spawn(move || receiver.receive(Deadline::NEVER));
-    thread::sleep(Duration::from_millis(1));
+    until_it_waits(&waiting)?;
     closer.close();
     equal!(waiting.join(), Err(ChannelError::Closed));
 
     let (sender, receiver) = channel::<u32>(1);
     sender.try_send(0)?;
     let waiting = thread::spawn(move || sender.send(1, Deadline::NEVER));
-    thread::sleep(Duration::from_millis(1));
+    until_it_waits(&waiting)?;
     drop(receiver);
     equal!(waiting.join(), Err(SendError(1, ChannelError::Closed)));
     Ok(())

@@ -24,7 +24,7 @@ use driver_sdk::{
 use crate::{
     child::{Shared, Victim, end_of, leaves_nothing},
     harness::{Outcome, check, equal, tests},
-    serving::{ALL, Desk, completion, entry, error_of, soon, submit},
+    serving::{ALL, Desk, completion, entry, error_of, soon, submit, until_it_waits},
 };
 
 tests![
@@ -237,7 +237,9 @@ fn a_service_that_ends_tells_everybody() -> Outcome {
                 thread::spawn(move || service.serve(None, soon()).map(drop))
             })
             .collect();
-        thread::sleep(Duration::from_millis(2));
+        for thread in &waiting {
+            until_it_waits(thread)?;
+        }
         service.end()?;
         for thread in waiting {
             equal!(thread.join(), Err(Error::ServerGone));

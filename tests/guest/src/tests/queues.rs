@@ -23,7 +23,7 @@ use crate::{
     child::{Victim, end_of, idle_process, leaves_nothing},
     harness::{Outcome, check, equal, tests},
     raw,
-    serving::{ALL, Desk, by_queue, completion, entry, error_of, soon, submit},
+    serving::{ALL, Desk, by_queue, completion, entry, error_of, soon, submit, until_it_waits},
 };
 
 tests![
@@ -448,7 +448,7 @@ fn corrupt_rings_end_a_queue() -> Outcome {
             let waiting = thread::spawn(move || {
                 raw::call(Call::Enter, [raw_handle, 1, soon().raw(), 0, 0, 0])
             });
-            thread::sleep(Duration::from_millis(2));
+            until_it_waits(&waiting)?;
             index(&mapping, offset).store(wrong, Ordering::SeqCst);
             let enter = || raw::call(Call::Enter, [raw_handle, 0, 0, 0, 0, 0]);
             equal!(enter(), Err(Error::Corrupt), "{wrong:#x} at {offset}");
@@ -793,7 +793,7 @@ fn a_closed_queue_leaves_nothing_under_way() -> Outcome {
         let raw_handle = u64::from(queue.handle().raw());
         let waiting =
             thread::spawn(move || raw::call(Call::Enter, [raw_handle, 16, soon().raw(), 0, 0, 0]));
-        thread::sleep(Duration::from_millis(2));
+        until_it_waits(&waiting)?;
         drop(queue);
         equal!(waiting.join(), Err(Error::Gone));
         equal!(desk.counts()?, (0, 0));

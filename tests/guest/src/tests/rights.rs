@@ -4,7 +4,7 @@ use driver_sdk::{
     abi::{
         Call,
         call::Operation,
-        object::{ClockMeta, CreateKind, ProcessMeta, ThreadMeta},
+        object::{ClockMeta, CreateKind, ProcessMeta, ThreadMeta, ThreadPhase},
         startup as names,
     },
     prelude::*,
@@ -14,6 +14,7 @@ use crate::{
     child::{Victim, end_of},
     harness::{Outcome, check, equal, tests},
     raw,
+    serving::until_it_waits,
 };
 
 tests![
@@ -158,7 +159,11 @@ fn thread_rights_are_needed() -> Outcome {
         thread.duplicate(Rights::WAIT)?.wait(Deadline::NOW),
         Err(Error::TimedOut)
     );
-    equal!(thread.set_meta(ThreadMeta::Id, 1), Err(Error::BadOperation));
+    for key in [ThreadMeta::Id, ThreadMeta::Phase] {
+        equal!(thread.set_meta(key, 1), Err(Error::BadOperation));
+    }
+    until_it_waits(&sleeper)?;
+    equal!(thread.phase(), Ok(ThreadPhase::Waiting));
     GATE.release(1);
     sleeper.join();
     Ok(())

@@ -21,7 +21,7 @@ use crate::{
     child::{Victim, end_of, leaves_nothing},
     harness::{Outcome, check, equal, tests},
     raw,
-    serving::{Desk, completion, error_of, soon},
+    serving::{Desk, completion, error_of, soon, until_it_waits},
 };
 
 tests![
@@ -99,10 +99,9 @@ fn events_wake_one_at_a_time_in_order() -> Outcome {
                 WOKEN[index].store(ORDER.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 count
             });
-            thread::sleep(Duration::from_millis(2));
-            thread
+            until_it_waits(&thread).map(|()| thread)
         })
-        .collect();
+        .collect::<Outcome<_>>()?;
     for (index, thread) in threads.into_iter().enumerate() {
         event.signal()?;
         equal!(thread.join(), Ok(1));
@@ -218,7 +217,7 @@ fn a_timer_fires_once() -> Outcome {
         let waiting = thread::spawn(move || {
             raw::call(Call::Wait, [handle.raw().into(), u64::MAX, 0, 0, 0, 0])
         });
-        thread::sleep(Duration::from_millis(2));
+        until_it_waits(&waiting)?;
         drop(last);
         equal!(waiting.join(), Err(Error::Gone));
         Ok(())
@@ -485,7 +484,7 @@ fn every_blocking_call_can_be_stopped() -> Outcome {
         let child = Victim::new("sleep").spawn()?;
         let handle = child.handle().raw().into();
         let waiting = thread::spawn(move || raw::call(Call::Wait, [handle, u64::MAX, 0, 0, 0, 0]));
-        thread::sleep(Duration::from_millis(1));
+        until_it_waits(&waiting)?;
         waiting.ask_to_stop()?;
         equal!(waiting.join(), Err(Error::Interrupted));
         child.kill(0)?;
@@ -531,7 +530,7 @@ fn a_deaf_wait_is_not_stopped() -> Outcome {
             raw::call(Call::FutexWait, [word, 0, deadline, 0, 0, 0]),
         )
     });
-    thread::sleep(Duration::from_millis(2));
+    until_it_waits(&sleeper)?;
     sleeper.ask_to_stop()?;
     thread::sleep(Duration::from_millis(2));
     check!(!sleeper.is_finished());

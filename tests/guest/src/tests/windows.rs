@@ -22,7 +22,7 @@ use crate::{
     child::leaves_nothing,
     harness::{Outcome, check, equal, tests},
     raw,
-    serving::{Desk, by_queue, completion, entry, error_of, soon, submit},
+    serving::{Desk, by_queue, completion, entry, error_of, soon, submit, until_it_waits},
 };
 
 tests![
@@ -139,7 +139,8 @@ fn callers_wait_for_the_window_of_a_server_that_has_not_begun() -> Outcome {
     );
     let call = desk.call(|object| object.until(soon()).write(3, b"x"));
     let too_long = desk.call(|object| object.until(soon()).write(4, &[1; 4097]));
-    settle();
+    until_it_waits(&call)?;
+    until_it_waits(&too_long)?;
     desk.window = Some(desk.service.set_window(1, 4096)?);
     let message = desk.request()?;
     equal!(message.arguments, [3, 0, 1]);
@@ -149,7 +150,7 @@ fn callers_wait_for_the_window_of_a_server_that_has_not_begun() -> Outcome {
     // One that begins without tells those who waited.
     let desk = Desk::new()?;
     let call = desk.call(|object| object.until(soon()).write(3, b"x"));
-    settle();
+    until_it_waits(&call)?;
     desk.nothing()?;
     equal!(error_of(call.join()), Some(Error::TooLong));
     desk.nothing()
@@ -232,20 +233,14 @@ fn a_read_gives_no_more_than_was_asked() -> Outcome {
     Ok(())
 }
 
-/// Lets a thread that has just been made come into its call.
-fn settle() {
-    thread::sleep(Duration::from_millis(3));
-}
-
 fn callers_wait_for_a_slot_in_order() -> Outcome {
     let desk = Desk::with_window(1, 4096)?;
     let calls: Vec<_> = (0..6u64)
         .map(|offset| {
             let call = desk.call(move |object| object.until(soon()).write(offset, b"x"));
-            settle();
-            call
+            until_it_waits(&call).map(|()| call)
         })
-        .collect();
+        .collect::<Outcome<_>>()?;
     for offset in 0..6 {
         let message = desk.request()?;
         equal!(message.arguments[0], offset, "who came first is first");
@@ -271,7 +266,7 @@ fn a_wait_for_a_slot_ends() -> Outcome {
         }
         // By a stop request.
         let call = desk.call(|object| object.until(soon()).write(0, b"y"));
-        settle();
+        until_it_waits(&call)?;
         call.ask_to_stop()?;
         equal!(error_of(call.join()), Some(Error::Interrupted));
         // When its handle is closed: what is asked then was never asked.
@@ -280,7 +275,7 @@ fn a_wait_for_a_slot_ends() -> Outcome {
         let call = thread::spawn(move || {
             raw::do_io(raw, Operation::Write, [0, b"y".as_ptr() as u64, 1, 0])
         });
-        settle();
+        until_it_waits(&call)?;
         driver_sdk::rt::syscall::close(raw)?;
         desk.closed(9)?;
         desk.value(token, 1)?;
@@ -291,7 +286,7 @@ fn a_wait_for_a_slot_ends() -> Outcome {
         let first = desk.call(|object| object.until(soon()).write(0, b"x"));
         let _ = desk.request()?;
         let second = desk.call(|object| object.until(soon()).write(0, b"y"));
-        settle();
+        until_it_waits(&second)?;
         desk.service.end()?;
         equal!(error_of(first.join()), Some(Error::ServerGone));
         equal!(error_of(second.join()), Some(Error::ServerGone));
@@ -303,19 +298,24 @@ fn a_wait_for_a_slot_ends() -> Outcome {
 /// of whoever had it by then.
 fn a_late_answer_frees_the_slot_once() -> Outcome {
     let desk = Desk::with_window(1, 4096)?;
-    let hurried = desk.object.until(Deadline::after(Duration::from_millis(2)));
     let serving = desk.service.clone();
     let taking = thread::spawn(move || serving.serve(None, soon()));
-    equal!(error_of(hurried.write(0, b"x")), Some(Error::TimedOut));
+    until_it_waits(&taking)?;
+    // On a busy machine the deadline may come before the request.
+    let mut patience = Duration::from_millis(2);
+    while !taking.is_finished() {
+        let hurried = desk.object.until(Deadline::after(patience));
+        equal!(error_of(hurried.write(0, b"x")), Some(Error::TimedOut));
+        patience *= 2;
+    }
     let late = taking.join()?.token;
     // The server has the slot still, so the next two wait.
     let calls: Vec<_> = (1..3u64)
         .map(|offset| {
             let call = desk.call(move |object| object.until(soon()).write(offset, b"y"));
-            settle();
-            call
+            until_it_waits(&call).map(|()| call)
         })
-        .collect();
+        .collect::<Outcome<_>>()?;
     desk.nothing()?;
     equal!(desk.value(late, 0), Ok(()));
     for _ in 0..3 {
@@ -382,7 +382,7 @@ fn a_queue_waits_for_a_slot() -> Outcome {
         let result = queue.enter(1, soon());
         (queue, result)
     });
-    settle();
+    until_it_waits(&waiting)?;
     waiting.ask_to_stop()?;
     let (mut queue, stopped) = waiting.join();
     equal!(stopped, Err(Error::Interrupted));
@@ -391,7 +391,7 @@ fn a_queue_waits_for_a_slot() -> Outcome {
         let result = completion(&mut queue).map(|completion| completion.result());
         (queue, result)
     });
-    settle();
+    until_it_waits(&waiting)?;
     desk.value(token, 1)?;
     let message = desk.request()?;
     equal!(message.arguments, [5, 0, 8]);
@@ -429,9 +429,9 @@ fn a_queue_that_waits_for_a_slot_takes_completions_too() -> Outcome {
         let completions = [completion(&mut queue), completion(&mut queue)];
         (queue, completions)
     });
-    settle();
+    until_it_waits(&waiting)?;
     soon_there.signal()?;
-    settle();
+    until_it_waits(&waiting)?;
     desk.value(token, 1)?;
     let message = desk.request()?;
     desk.value(message.token, 8)?;
@@ -476,13 +476,13 @@ fn a_slot_is_never_used_for_another_service() -> Outcome {
         while STEP.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
-        settle();
+        until_it_waits(&waiting)?;
         // What it waits for is gone when it gets the slot.
         driver_sdk::rt::syscall::close(lent_handle)?;
         large.closed(9)?;
         large.value(tokens[63], 1)?;
         tokens.truncate(63);
-        settle();
+        until_it_waits(&waiting)?;
         small.nothing()?;
         small.value(small_token, 1)?;
         let message = small.request()?;

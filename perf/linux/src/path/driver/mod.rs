@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, ensure};
 use controller::{COMPLETIONS, Controller, ENTRIES, SUBMISSIONS};
 
-use super::{Path, Read};
+use super::{Calls, Path, Read};
 use crate::{memory::Memory, places::BYTES};
 
 /// Read of namespace 1 (NVM Command Set, 3.2.4).
@@ -66,6 +66,12 @@ impl<'a> Driver<'a> {
 }
 
 impl Path for Driver<'_> {
+    const CALLS: Calls = Calls {
+        send: 0,
+        wait: 0,
+        both: 0,
+    };
+
     #[inline(always)]
     fn prepare(&mut self, reads: impl Iterator<Item = Read>) {
         let mut tail = self.tail;
