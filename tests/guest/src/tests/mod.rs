@@ -31,6 +31,7 @@ mod table;
 mod tasks;
 mod threads;
 mod times;
+mod turns;
 mod vector;
 mod wakeups;
 mod windows;
@@ -58,6 +59,7 @@ pub const ALL: &[&[Test]] = &[
     windows::TESTS,
     queues::TESTS,
     relay::TESTS,
+    turns::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
