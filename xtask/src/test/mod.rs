@@ -8,6 +8,8 @@ mod device;
 mod fuzz;
 pub mod guards;
 mod guest_suite;
+mod guide;
+mod hello_io;
 mod host;
 mod kernel;
 mod linux;
@@ -105,6 +107,8 @@ fn linked(
     }
     if tally.wants_kind(tally::BOOT) || tally.wants_kind(tally::CPU) {
         boot::run(workspace, profile, machine, tally)?;
+        hello_io::run(workspace, profile, machine, tally)?;
+        guide::run(workspace, profile, machine, tally)?;
     }
     if tally.wants_kind(tally::CPU) {
         vectors::run(workspace, profile, machine, tally)?;
