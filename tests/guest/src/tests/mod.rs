@@ -16,6 +16,7 @@ mod memory;
 mod pointers;
 mod queues;
 mod regressions;
+mod relay;
 mod rights;
 mod schedule;
 mod served;
@@ -56,6 +57,7 @@ pub const ALL: &[&[Test]] = &[
     sharing::TESTS,
     windows::TESTS,
     queues::TESTS,
+    relay::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
