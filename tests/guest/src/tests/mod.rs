@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod logs;
 mod memory;
+mod operations;
 mod pointers;
 mod queues;
 mod regressions;
@@ -43,6 +44,7 @@ pub const ALL: &[&[Test]] = &[
     times::TESTS,
     heap::TESTS,
     calls::TESTS,
+    operations::TESTS,
     handles::TESTS,
     rights::TESTS,
     memory::TESTS,
