@@ -70,7 +70,7 @@ const NEEDED: [u32; 8] = {
 /// What the server is told of an operation, if the handle has the right to it and it takes neither
 /// data nor a handle along.
 #[inline(always)]
-fn plain(operation: u64, rights: Rights, d: u64) -> Option<What> {
+pub fn plain(operation: u64, rights: Rights, d: u64) -> Option<What> {
     let needed = *NEEDED.get(operation as usize)?;
     if needed & !rights.bits() != 0 {
         return None;

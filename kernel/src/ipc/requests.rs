@@ -9,9 +9,12 @@ use spillway_abi::{
     Error,
     limits::{MAX_REQUESTS, MAX_THREADS},
 };
-use spillway_kernel_core::slots::Slots;
+use spillway_kernel_core::{places::Places, slots::Slots};
 
-use super::{Asked, Direct};
+use super::{
+    Asked,
+    streams::{Passed, Stream},
+};
 use crate::{
     kernel::Kernel,
     memory::account::Account,
@@ -37,21 +40,8 @@ pub enum Request {
     Wait(Entry, Wait),
     /// An entry of a queue that asked a server.
     Asked(Entry, Asked),
-    /// The same, by the fast path: what an answer needs.
-    Direct(Entry, Direct),
     /// One that was answered, and whose data is to be copied out of the window: so many bytes.
     Answered(Entry, Asked, u64),
-}
-
-impl Request {
-    /// Makes of one that came by the fast path one like the others.
-    #[cold]
-    pub fn write_out(&mut self) {
-        *self = match core::mem::take(self) {
-            Self::Direct(entry, direct) => Self::Asked(entry, direct.in_full()),
-            other => other,
-        };
-    }
 }
 
 /// The entry of a queue that a request came from.
@@ -72,6 +62,8 @@ pub struct Entry {
 pub struct Requests {
     slots: Slots,
     table: Vec<Box<[Request]>>,
+    /// The places once more, for requests that go from queue to queue.
+    pub places: Places<Passed, Stream>,
     /// For tokens; never 0.
     sequence: u32,
 }
@@ -82,6 +74,7 @@ impl Requests {
         Self {
             slots: Slots::empty(),
             table: Vec::new(),
+            places: Places::empty(),
             sequence: 0,
         }
     }
@@ -137,6 +130,7 @@ pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<Vec
         chunk.resize_with(CHUNK, Request::default);
         requests.table.push(chunk.into_boxed_slice());
     }
+    requests.places.reserve(reserved)?;
     account.add_requests(count)?;
     let free = core::iter::from_fn(|| requests.slots.allocate());
     slots.extend(free.take(count as usize).map(|number| FIRST + number));

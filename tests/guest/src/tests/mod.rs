@@ -17,6 +17,7 @@ mod operations;
 mod pointers;
 mod queues;
 mod regressions;
+mod relay;
 mod rights;
 mod schedule;
 mod served;
@@ -58,6 +59,7 @@ pub const ALL: &[&[Test]] = &[
     sharing::TESTS,
     windows::TESTS,
     queues::TESTS,
+    relay::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
