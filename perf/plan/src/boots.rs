@@ -61,6 +61,8 @@ pub struct ProgramBoot {
     pub iommu: Option<bool>,
     /// What is behind its disk, if it has one.
     pub backend: Option<Backend>,
+    /// Cores, where time is taken; if nothing is said, as the flags have it.
+    pub cores: Option<u32>,
 }
 
 /// A machine that is booted, and what runs on it.
@@ -140,7 +142,7 @@ impl ProgramBoot {
             device: self.backend.map(|_| Device::Nvme),
             backend: self.backend,
             iommu: self.iommu,
-            cores: None,
+            cores: self.cores,
             words: [("{method}", self.method.name())].into(),
             cases: None,
         }

@@ -72,6 +72,7 @@ struct BootEntry {
     manifest: Option<String>,
     iommu: Option<bool>,
     backend: Option<Value>,
+    cores: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -171,6 +172,7 @@ fn boot(
             }
         },
         iommu: entry.iommu,
+        cores: entry.cores,
         backend: match backends[..] {
             [] | [Backend::Null] => backends.first().copied(),
             _ => {

@@ -461,7 +461,7 @@ fn a_corrupt_ring_ends_that_connection_only() -> Outcome {
         let connection = range.open("", 0)?;
         let memory = Memory::new(8192)?;
         let word = |at: u64, value: u32| memory.write_all(at, &value.to_le_bytes());
-        for (header, size) in [(0, 64), (256, 32)] {
+        for (header, size) in [(0, 40), (256, 16)] {
             word(header, 1)?;
             word(header + 8, 8)?;
             word(header + 12, size)?;

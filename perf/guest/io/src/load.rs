@@ -268,10 +268,11 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             ..
         } = self;
         let rest = buffers.len() - count;
+        let mut steps = *script;
         for mut buffer in buffers.drain(rest..) {
-            let mut step = script.next();
+            let mut step = steps.next();
             while !watch.may_begin(step) {
-                step = script.next();
+                step = steps.next();
             }
             let name = watch.begins(step, due, &mut buffer);
             let request = match step.write {
@@ -282,6 +283,7 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
                 *error = Some(rejected.error);
             }
         }
+        *script = steps;
     }
 
     /// Takes what has come back; waits for the first, until a moment. Returns how many.
