@@ -28,7 +28,7 @@ const LOOK: u64 = 20_000;
 const LOOKS: u64 = 4096;
 /// Turns of an idle loop between sending and reaping, at first and at most.
 const FIRST_REST: u64 = 2_000;
-const LAST_REST: u64 = 500_000;
+const LAST_REST: u64 = 64_000;
 
 /// One thread's part of a load.
 pub struct Load<Q, S, W> {
