@@ -29,6 +29,7 @@ tests![
     the_death_of_a_filter_is_told,
     a_cancellation_goes_through_a_filter,
     clients_that_go_leave_nothing_in_a_filter,
+    so_many_are_connected_by_a_filter_and_no_more,
 ];
 
 /// Reads that are under way when somebody dies.
@@ -210,4 +211,21 @@ fn clients_that_go_leave_nothing_in_a_filter() -> Outcome {
     let before = visits(12)?;
     equal!(visits(75)?, before, "handles and memory of the filter");
     Ok(())
+}
+
+fn so_many_are_connected_by_a_filter_and_no_more() -> Outcome {
+    const CONNECTIONS: usize = 64;
+    let server = BlkServer::ram(&[])?;
+    let filter = Filter::start(&server)?;
+    let disk = filter.disk()?;
+    let mut connected = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connected.push(Sync::open(&disk)?);
+    }
+    let refused = Sync::open(&disk).map(drop).map_err(|error| error.kind);
+    equal!(refused, Err(ErrorKind::Busy));
+    // One that goes makes room for another.
+    connected.pop();
+    connected.push(Sync::open(&disk)?);
+    at_level("sync", &server.range(0, CLIENT)?, Visit)
 }

@@ -40,6 +40,7 @@ fn victim() -> i32 {
         Some("reader") => data::client(),
         Some("writer") => killed::client(),
         Some("again") => managed::client(),
+        Some("idle") => managed::idle(),
         other => {
             println!("no victim is called {other:?}");
             return 1;
