@@ -78,11 +78,14 @@ pub fn run(
     };
     let handles = &thread.process.state.get(kernel).handles;
     match handles.get(Handle::from_raw(front.first as u32)) {
-        Ok((Object::Remote(remote), rights)) if can_pass(front.first, front.d, rights) => {
-            let remote = remote.clone();
-            let handle = (front.first as u32, rights);
-            pass_on(kernel, queue, remote, handle, most, woken)
-        }
+        Ok((Object::Remote(remote), rights)) => match plain(front.first >> 32, rights, front.d) {
+            Some(what) => {
+                let handle = (front.first as u32, rights, what.registration() != 0);
+                let remote = remote.clone();
+                pass_on(kernel, queue, remote, handle, most, woken)
+            }
+            None => None,
+        },
         // Only the server answers.
         Ok((Object::Service(service), rights))
             if Arc::ptr_eq(&service.owner, &thread.process) && rights.contains(Rights::WRITE) =>
@@ -95,16 +98,12 @@ pub fn run(
     .unwrap_or(0)
 }
 
-fn can_pass(first: u64, d: u64, rights: Rights) -> bool {
-    plain(first >> 32, rights, d).is_some()
-}
-
 /// Passes on requests on an object. `None` if it is not to be had this way.
 fn pass_on(
     kernel: &mut Kernel,
     queue: &Arc<IoQueue>,
     remote: Arc<Remote>,
-    (handle, rights): (u32, Rights),
+    (handle, rights, is_registered): (u32, Rights, bool),
     most: u32,
     woken: &mut Woken,
 ) -> Option<u32> {
@@ -131,7 +130,11 @@ fn pass_on(
     let passed = match queue.state.get_both(&server.state, kernel) {
         Some((client, server, requests)) => {
             let room = client.request_room().min(server.message_room());
-            requests_to(client, server, requests, &target, most.min(room))
+            let most = most.min(room);
+            match is_registered {
+                true => requests_to::<true>(client, server, requests, &target, most),
+                false => requests_to::<false>(client, server, requests, &target, most),
+            }
         }
         None => 0,
     };
@@ -157,46 +160,23 @@ struct Target {
     stream: u16,
 }
 
-/// An operation on the object of a batch.
-struct Kind {
-    /// The word of the entries.
-    first: u64,
-    /// What the server is told, but for the registration.
-    what: u64,
-    is_registered: bool,
-}
-
-impl Kind {
-    /// That of no entry that can be passed on.
-    const NONE: Self = Self {
-        first: u64::MAX,
-        what: 0,
-        is_registered: false,
-    };
-
-    /// The kind of an entry. `None` if it is on another object, or not for this way.
-    #[inline]
-    fn of(first: u64, target: &Target) -> Option<Self> {
-        if first as u32 != target.handle {
-            return None;
-        }
-        let operation = first >> 32;
-        let is_registered =
-            operation == Operation::Read as u64 || operation == Operation::Write as u64;
-        // The registration is another one for each entry.
-        let registration = u64::from(is_registered);
-        let what = plain(operation, target.rights, registration)?;
-        Some(Self {
-            first,
-            what: what.0 & !(0xffff << 16),
-            is_registered,
-        })
+/// What the server is told of the entries with this word, but for the registration: whether they
+/// have one is the same for all. `None` if they are on another object, or not for this way.
+#[inline]
+fn base_of<const REGISTERED: bool>(first: u64, target: &Target) -> Option<u64> {
+    let operation = first >> 32;
+    let is_data = operation == Operation::Read as u64 || operation == Operation::Write as u64;
+    if first as u32 != target.handle || is_data != REGISTERED {
+        return None;
     }
+    // The registration is another one for each entry.
+    let what = plain(operation, target.rights, REGISTERED.into())?;
+    Some(what.0 & !(0xffff << 16))
 }
 
-/// Moves requests; how many.
+/// Moves requests that have a registration, or that have none; how many.
 #[inline(never)]
-fn requests_to(
+fn requests_to<const REGISTERED: bool>(
     client: &mut QueueState,
     server: &mut QueueState,
     requests: &mut Requests,
@@ -204,22 +184,24 @@ fn requests_to(
     most: u32,
 ) -> u32 {
     use {completion_word as to, submission_word as from};
-    let mut kind = Kind::NONE;
     let (ring, messages, free) = (
         &mut client.submitted,
         &mut server.completed,
         &mut client.free,
     );
+    // The word of the entry before, and what it means. No entry for this way has this one.
+    let (mut same, mut base) = (u64::MAX, 0);
+    let mut sequences = requests.sequences();
     let passed = pass(ring, messages, most, |entry, message| {
         let first = entry.load(from::OBJECT);
-        if first != kind.first {
-            match Kind::of(first, target) {
-                Some(other) => kind = other,
+        if first != same {
+            match base_of::<REGISTERED>(first, target) {
+                Some(other) => (same, base) = (first, other),
                 None => return false,
             }
         }
-        let mut what = kind.what;
-        if kind.is_registered {
+        let mut what = base;
+        if REGISTERED {
             let registration = entry.load(from::D);
             if registration.wrapping_sub(1) >= 0xffff {
                 return false;
@@ -229,19 +211,19 @@ fn requests_to(
         if entry.load(from::DEADLINE) != 0 {
             return false;
         }
-        let sequence = requests.next_sequence();
         let Some((number, place)) = requests.places.take(free) else {
             return false;
         };
+        let token = Token::new(FIRST + number, None, sequences.next());
         let passed = Passed {
-            token: Token::new(FIRST + number, None, sequence),
+            token,
             user_data: entry.load(from::USER_DATA),
             trace: entry.load(from::TRACE),
             what: What(what),
         };
         message.store(to::USER_DATA, target.object);
         message.store(to::STATUS, target.status);
-        message.store(to::VALUE, passed.token.0);
+        message.store(to::VALUE, token.0);
         message.store(to::TRACE, passed.trace);
         message.store(to::WHAT, what);
         message.store(to::A, entry.load(from::A));
@@ -250,6 +232,7 @@ fn requests_to(
         place.fill(target.stream, passed);
         true
     });
+    requests.set_sequences(sequences);
     client.under_way_count += passed;
     client.submitted.release();
     passed

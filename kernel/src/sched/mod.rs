@@ -24,7 +24,7 @@ use spillway_kernel_core::{
     waits::WaitTable,
 };
 
-pub use hand_over::{can_hand_over, hand_over, put};
+pub use hand_over::{can_hand_over, hand_over, put, waits_for};
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{
     account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,

@@ -32,6 +32,7 @@ mod table;
 mod tasks;
 mod threads;
 mod times;
+mod turns;
 mod vector;
 mod wakeups;
 mod windows;
@@ -60,6 +61,7 @@ pub const ALL: &[&[Test]] = &[
     windows::TESTS,
     queues::TESTS,
     relay::TESTS,
+    turns::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
