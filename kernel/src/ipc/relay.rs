@@ -23,6 +23,7 @@ use super::{
     has_news,
     requests::{FIRST, Requests},
     streams::{self, Passed, Stream},
+    thread_to_queue,
 };
 use crate::{
     arch::core,
@@ -88,7 +89,10 @@ pub fn run(
             if Arc::ptr_eq(&service.owner, &thread.process) && rights.contains(Rights::WRITE) =>
         {
             let service = service.clone();
-            answer(kernel, queue, &service, (front.first, front.a), most, woken)
+            match Token(front.a).asker() < FIRST {
+                true => thread_to_queue::answer(kernel, queue, &service, &front, woken),
+                false => answer(kernel, queue, &service, (front.first, front.a), most, woken),
+            }
         }
         _ => None,
     }

@@ -16,7 +16,7 @@ use spillway_abi::{
 use spillway_kernel_core::{places::Free, queue::List};
 use spillway_ring::{Consumer, Producer, RingHeader, Word, Words};
 
-use super::{Memory, Process, Service};
+use super::{Memory, Process, Service, Thread};
 use crate::{
     ipc::{
         has_news,
@@ -93,14 +93,20 @@ impl core::fmt::Debug for QueueState {
     }
 }
 
-/// A look at the next entry, which the program can still change.
+/// The next entry as it was at one look: the program can still change it.
 pub struct Front {
     /// The handle, and above it the operation.
     pub first: u64,
     /// The first argument.
     pub a: u64,
+    /// The second argument.
+    pub b: u64,
+    /// The third argument.
+    pub c: u64,
     /// The fourth argument.
     pub d: u64,
+    /// The deadline.
+    pub deadline: u64,
 }
 
 impl Drop for IoQueue {
@@ -317,12 +323,17 @@ impl IoQueue {
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
     pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
+        if let Some(thread) = self.put(kernel, completion) {
+            sched::make_ready(kernel, &thread);
+        }
+    }
+
+    /// The same; the one who waits for it is returned, as by [`Self::publish`].
+    pub fn put(&self, kernel: &mut Kernel, completion: &Completion) -> Option<Arc<Thread>> {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
         let _ = state.completed.push(Words(completion.to_words()));
-        if let Some(thread) = self.publish(kernel, 1) {
-            sched::make_ready(kernel, &thread);
-        }
+        self.publish(kernel, 1)
     }
 
     /// A request was answered, and its data is to be copied by a thread of the owner.
@@ -391,8 +402,17 @@ impl QueueState {
         Some(Front {
             first: entry.load(submission_word::OBJECT),
             a: entry.load(submission_word::A),
+            b: entry.load(submission_word::B),
+            c: entry.load(submission_word::C),
             d: entry.load(submission_word::D),
+            deadline: entry.load(submission_word::DEADLINE),
         })
+    }
+
+    /// Takes the entry at the front of the ring, which was looked at, and shows the program that.
+    pub fn take_front(&mut self) {
+        self.submitted.skip();
+        self.submitted.release();
     }
 
     /// Entries that can be taken and be under way, each with a place for its completion.
