@@ -28,7 +28,10 @@ use super::{
 use crate::{
     arch::core,
     kernel::Kernel,
-    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState},
+    object::{
+        Event, IoQueue, Object, Remote, Service, Thread,
+        queue::{Front, QueueState, completion},
+    },
     sched,
 };
 
@@ -94,9 +97,34 @@ pub fn run(
                 false => answer(kernel, queue, &service, (front.first, front.a), most, woken),
             }
         }
+        Ok((Object::Event(event), rights)) if rights.contains(Rights::WRITE) => {
+            let event = event.clone();
+            signal(kernel, queue, &event, &front, woken)
+        }
         _ => None,
     }
     .unwrap_or(0)
+}
+
+/// Signals an event; whoever waited for it runs next. `None` if it is another operation.
+fn signal(
+    kernel: &mut Kernel,
+    queue: &Arc<IoQueue>,
+    event: &Arc<Event>,
+    front: &Front,
+    woken: &mut Woken,
+) -> Option<u32> {
+    let state = queue.state.get_mut(kernel);
+    let is_signal = front.first >> 32 == Operation::Write as u64 && front.deadline == 0;
+    if !is_signal || state.request_room() == 0 {
+        return None;
+    }
+    state.take_front();
+    let done = completion(front.user_data, front.trace, Ok(0));
+    queue.post(kernel, &done);
+    let next = event.signal_for_switch(kernel);
+    woken.add(kernel, next);
+    Some(1)
 }
 
 fn can_pass(first: u64, d: u64, rights: Rights) -> bool {

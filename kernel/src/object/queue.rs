@@ -97,6 +97,10 @@ impl core::fmt::Debug for QueueState {
 pub struct Front {
     /// The handle, and above it the operation.
     pub first: u64,
+    /// Comes back with the completion.
+    pub user_data: u64,
+    /// Comes back with the completion.
+    pub trace: u64,
     /// The first argument.
     pub a: u64,
     /// The second argument.
@@ -401,6 +405,8 @@ impl QueueState {
         let entry = self.submitted.front().ok()??;
         Some(Front {
             first: entry.load(submission_word::OBJECT),
+            user_data: entry.load(submission_word::USER_DATA),
+            trace: entry.load(submission_word::TRACE),
             a: entry.load(submission_word::A),
             b: entry.load(submission_word::B),
             c: entry.load(submission_word::C),
