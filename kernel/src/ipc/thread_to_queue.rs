@@ -16,7 +16,7 @@ use spillway_abi::{
 use super::{
     direct::{Handed, plain},
     has_news,
-    relay::Woken,
+    relay::Due,
 };
 use crate::{
     arch::entry,
@@ -41,11 +41,11 @@ pub fn ask(
     let (Some((queue, number)), false) = (&state.queue, state.ended || has_news(state)) else {
         return Err((guard, remote));
     };
-    let (queue, service) = (queue.clone(), *number);
+    let (server, service) = (queue.clone(), *number);
     let Some(what) = plain(operation, rights, d) else {
         return Err((guard, remote));
     };
-    if thread.state.get(kernel).hasty || !queue.has_room(kernel) {
+    if thread.state.get(kernel).hasty || !server.has_room(kernel) {
         return Err((guard, remote));
     }
     let token = Token::new(thread.slot, None, kernel.requests.next_sequence());
@@ -60,8 +60,6 @@ pub fn ask(
     };
     remote.state.get_mut(kernel).uses += 1;
     remote.service.state.get_mut(kernel).taken_count += 1;
-    entry::leave_by_call();
-    sched::wait_listed(kernel, thread, Wait::Answer, NO_DEADLINE);
     let handed = Handed {
         asker: thread.clone(),
         remote,
@@ -69,13 +67,15 @@ pub fn ask(
         what,
     };
     sched::put(&mut thread.state.get_mut(kernel).handed, handed);
-    let mut woken = Woken::default();
-    let server = queue.put(kernel, &message);
-    woken.add(kernel, server);
-    Ok(match woken.take_over(kernel) {
-        Some(server) => Outcome::SwitchTo(guard, server),
-        None => Outcome::Switch(guard),
-    })
+    if server.put(kernel, &message) {
+        let server_queue;
+        (guard, server_queue, _) =
+            server.switch_to_waiter(guard, thread, Wait::Answer, NO_DEADLINE);
+        server_queue.wake(&mut guard);
+    }
+    entry::leave_by_call();
+    sched::wait_listed(&mut guard, thread, Wait::Answer, NO_DEADLINE);
+    Ok(Outcome::Switch(guard))
 }
 
 /// Gives the answer that is next in a queue of the server to the thread that asked, which runs next.
@@ -85,7 +85,7 @@ pub fn answer(
     queue: &IoQueue,
     service: &Arc<Service>,
     front: &Front,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> Option<u32> {
     let token = Token(front.a);
     let [status, value] = [front.b, front.c];
@@ -114,6 +114,6 @@ pub fn answer(
     service.state.get_mut(kernel).taken_count -= 1;
     sched::unblock(kernel, &asker);
     asker.set_answer(kernel, answer);
-    woken.add(kernel, Some(asker));
+    due.add(kernel, Due::Thread(asker));
     Some(1)
 }

@@ -16,7 +16,7 @@ use spillway_abi::{
 use spillway_kernel_core::{places::Free, queue::List};
 use spillway_ring::{Consumer, Producer, RingHeader, Word, Words};
 
-use super::{Memory, Process, Service, Thread};
+use super::{Memory, Process, Service};
 use crate::{
     ipc::{
         has_news,
@@ -25,7 +25,6 @@ use crate::{
     },
     kernel::{Guard, Kernel},
     memory::{direct, frames},
-    sched,
     sync::Locked,
 };
 
@@ -327,13 +326,13 @@ impl IoQueue {
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
     pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
-        if let Some(thread) = self.put(kernel, completion) {
-            sched::make_ready(kernel, &thread);
+        if self.put(kernel, completion) {
+            self.wake(kernel);
         }
     }
 
-    /// The same; the one who waits for it is returned, as by [`Self::publish`].
-    pub fn put(&self, kernel: &mut Kernel, completion: &Completion) -> Option<Arc<Thread>> {
+    /// The same; whether somebody has what it waits for is returned, as by [`Self::publish`].
+    pub fn put(&self, kernel: &mut Kernel, completion: &Completion) -> bool {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
         let _ = state.completed.push(Words(completion.to_words()));
@@ -344,7 +343,7 @@ impl IoQueue {
     pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
         let (state, links) = self.state.get_with_links(kernel);
         state.answered.push_back(links, slot);
-        self.wake_to_copy(kernel);
+        self.wake_to_work(kernel);
     }
 
     /// That has been done.

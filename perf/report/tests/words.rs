@@ -31,10 +31,10 @@ fn the_tables_have_what_was_found() {
         lines.find(|line| line.starts_with(words)).unwrap()
     };
     assert_eq!(line(&["sync", "1"])[2..6], ["poll", "1481", "89.8", "318"]);
-    let sizes = table
+    let mut sizes = table
         .lines()
         .skip_while(|line| !line.starts_with("the same program"));
-    let sync = sizes.skip(1).next().unwrap();
+    let sync = sizes.nth(1).unwrap();
     assert!(
         sync.starts_with("sync") && sync.contains("41,000"),
         "{sync}"

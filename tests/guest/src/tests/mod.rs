@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod logs;
 mod memory;
+mod operations;
 mod pointers;
 mod queues;
 mod regressions;
@@ -45,6 +46,7 @@ pub const ALL: &[&[Test]] = &[
     times::TESTS,
     heap::TESTS,
     calls::TESTS,
+    operations::TESTS,
     handles::TESTS,
     rights::TESTS,
     memory::TESTS,
