@@ -1,7 +1,13 @@
 //! With `--cfg loom` every interleaving that the memory model allows is tried (`model`); without
 //! it, everything else is tested.
 
+#[cfg(not(loom))]
+mod hostile;
 #[cfg(loom)]
 mod model;
 #[cfg(not(loom))]
+mod numbered;
+#[cfg(not(loom))]
 mod plain;
+#[cfg(not(loom))]
+mod sequences;

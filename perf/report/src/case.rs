@@ -240,13 +240,15 @@ const WORKLOAD: [&str; 6] = [
     "cores",
 ];
 /// What is a condition of its own if it is there.
-const SPECIAL: [&str; 2] = ["rate", "verify"];
+const SPECIAL: [&str; 1] = ["rate"];
 
-/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose. A case of
-/// another system joins every group of ours with the same workload.
+/// Sorts cases into groups. Steps of an ablation are none: they differ in more on purpose. Nor are cases
+/// that verify: what they take is the looking, too. A case of another system joins every group of ours
+/// with the same workload.
 pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
     let mut sorted: BTreeMap<Vec<(&str, &str)>, Vec<Case<'a>>> = BTreeMap::new();
-    let compared = cases.iter().filter(|case| case.label("step").is_empty());
+    let is_plain = |case: &&Case| case.label("step").is_empty() && case.label("verify").is_empty();
+    let compared = cases.iter().filter(is_plain);
     let (ours, others): (Vec<_>, Vec<_>) = compared.partition(|case| case.system().is_none());
     for case in ours {
         sorted.entry(case.fixed()).or_default().push(case.clone());
@@ -289,7 +291,48 @@ pub fn groups<'a>(cases: &[Case<'a>]) -> Vec<Group<'a>> {
         .collect()
 }
 
+/// What was verified, a sentence for each kind of load.
+pub fn checks(cases: &[Case<'_>]) -> Vec<String> {
+    let mut kinds: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.label("verify") == "on") {
+        let kind = ["device", "pattern", "reads"].map(|name| case.label(name));
+        let levels = kinds.entry(kind.into()).or_default();
+        let level = case.series();
+        if !levels.contains(&level) {
+            levels.push(level);
+        }
+    }
+    let sentence = |((device, pattern, reads), levels): ((&str, &str, &str), Vec<String>)| {
+        let writes = 100_u32.saturating_sub(reads.parse().unwrap_or(100));
+        let written = match writes {
+            0 => "nothing was written: the image is as it was before".into(),
+            _ => format!("{writes} in a hundred were writes, and the image holds what was written"),
+        };
+        format!(
+            "Verified on a disk image ({device}): every {pattern} read at {} held what it should; {written}.",
+            list(&levels)
+        )
+    };
+    kinds.into_iter().map(sentence).collect()
+}
+
+/// `a, b and c`.
+fn list(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
 impl<'a> Group<'a> {
+    /// The title as the end of a sentence: "with wait poll".
+    pub fn heading(&self) -> String {
+        match self.title.starts_with("without ") {
+            true => self.title.clone(),
+            false => format!("with {}", self.title),
+        }
+    }
+
     /// The cases by level, those of ours first. Where one level has several cases of one depth, they
     /// are told apart by what distinguishes them.
     pub fn series(&self) -> Vec<(String, Vec<&Case<'a>>)> {

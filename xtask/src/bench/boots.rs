@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use spillway_plan::{Backend, Boot, Device, Method, Plan};
+use spillway_plan::{Backend, Boot, Device, Method, Plan, Wait};
 use spillway_report::{collect::Collector, schema::OtherSystem};
 
 use super::{
@@ -30,6 +30,8 @@ use crate::{
 const LIMIT: u64 = 300;
 /// Bytes of a disk without a medium.
 const NULL_DISK: u64 = 1 << 30;
+/// Nanoseconds that a late one takes for a request.
+const LATE: u64 = 200_000;
 /// What a list of cases is called in the boot image.
 const MODULE: &str = "plan";
 
@@ -138,14 +140,16 @@ impl Boots {
         self.linux.iter().map(named).collect()
     }
 
-    /// The boots in their order: counted machines once, timed ones so many times, one after the
-    /// other, so that what disturbs the host disturbs them all. Linux has a turn for each method and
+    /// The boots in their order: counted machines and those that verify once, timed ones so many times,
+    /// one after the other, so that what disturbs the host disturbs them all. Linux has a turn for each method and
     /// round, behind the first machine of ours that it can have as well.
     fn turns(&self, repetitions: u32, with_linux: bool) -> Vec<Turn<'_>> {
         let of = |is_timed, round| {
             let boots = self.boots.iter();
-            let boots =
-                boots.filter(move |planned| (planned.boot.method == Method::Timed) == is_timed);
+            let boots = boots.filter(move |planned| {
+                let again = round == 1 || !planned.boot.only_verifies();
+                again && (planned.boot.method == Method::Timed) == is_timed
+            });
             let shared = boots.clone().position(Planned::can_be_shared);
             let shared = shared.filter(|_| with_linux);
             boots.enumerate().flat_map(move |(index, planned)| {
@@ -311,12 +315,22 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(Disk::null(NULL_DISK));
+        machine.disk = Some(match sleeps(boot) {
+            true => Disk::late(NULL_DISK, LATE),
+            false => Disk::null(NULL_DISK),
+        });
     }
     match boot.method {
         Method::Counted => counted(machine),
         _ => machine,
     }
+}
+
+/// Whether it is counted what sleeping costs. Then the disk takes its time: else it would depend on
+/// the host whether anybody goes to sleep before the answer is there.
+fn sleeps(boot: &Boot) -> bool {
+    let mut cases = boot.cases.iter().flat_map(|cases| &cases.cases);
+    boot.method == Method::Counted && cases.any(|case| case.wait != Wait::Poll)
 }
 
 /// One core, and a clock that advances by one nanosecond with each instruction. Idling would let

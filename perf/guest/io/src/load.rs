@@ -154,7 +154,7 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             if self.looks {
                 idle(self.rest.turns);
                 self.vain.rest += self.rest.cost;
-                self.drain(count as usize, u64::MAX);
+                self.drain(self.queue.in_flight(), u64::MAX);
             } else {
                 while self.queue.in_flight() > 0 && self.error.is_none() {
                     self.reap(u64::MAX);
