@@ -3,16 +3,14 @@
 //! A request is a small payload in a place; what it shares with others, as who asked and for what, is
 //! kept once for the group. So a request begins and ends without counting references, and a group is
 //! known as long as a request of it is under way, or somebody holds it. Places go by their numbers;
-//! the free ones of each user are chained through themselves. Nothing is allocated but by
-//! [`Places::reserve`].
+//! the free ones of each user are chained through themselves. Everything is allocated once, at the
+//! start.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use spillway_abi::Error;
 
 /// No place, and no group.
 const NONE: u16 = u16::MAX;
-/// Places for which memory is allocated at a time.
-const CHUNK: usize = 64;
 
 /// A place, with a payload if a request is there.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +50,7 @@ impl<P> Place<P> {
         self.group = NONE;
     }
 
-    /// Gives the place of this number, which is reserved and empty, back.
+    /// Gives the place of this number, which is empty, back.
     #[inline(always)]
     pub fn give(&mut self, free: &mut Free, number: u16) {
         debug_assert!(self.group == NONE, "a request is in place {number}");
@@ -89,59 +87,48 @@ struct Group<G> {
 /// All places and groups.
 #[derive(Debug)]
 pub struct Places<P, G> {
-    chunks: Vec<Box<[Place<P>; CHUNK]>>,
+    places: Vec<Place<P>>,
     groups: Vec<Group<G>>,
     /// The first group that is not used, of those that were.
     free_group: u16,
-}
-
-impl<P: Copy + Default, G> Default for Places<P, G> {
-    fn default() -> Self {
-        Self::empty()
-    }
 }
 
 impl<P: Copy + Default, G> Places<P, G> {
     /// No places: what a static begins with.
     pub const fn empty() -> Self {
         Self {
-            chunks: Vec::new(),
+            places: Vec::new(),
             groups: Vec::new(),
             free_group: NONE,
         }
     }
 
-    /// Sees to it that there are the places below `count`, and as many groups and one more: so a
-    /// request always finds a group, even if each has its own. [`Error::BadArgument`] for more than
-    /// 65534, [`Error::OutOfMemory`].
-    pub fn reserve(&mut self, count: usize) -> Result<(), Error> {
+    /// The places below `count`, and as many groups and one more: so a request always finds a group,
+    /// even if each has its own. [`Error::BadArgument`] for more than 65534, [`Error::OutOfMemory`].
+    pub fn new(count: usize) -> Result<Self, Error> {
         if count >= usize::from(NONE) {
             return Err(Error::BadArgument);
         }
-        let groups = (count + 1).saturating_sub(self.groups.len());
-        self.groups
-            .try_reserve(groups)
+        let empty = Place {
+            payload: P::default(),
+            group: NONE,
+            next: NONE,
+        };
+        let mut groups = Vec::new();
+        groups
+            .try_reserve_exact(count + 1)
             .map_err(|_| Error::OutOfMemory)?;
-        while self.chunks.len() * CHUNK < count {
-            let empty = Place {
-                payload: P::default(),
-                group: NONE,
-                next: NONE,
-            };
-            let chunk = crate::filled(CHUNK, empty)?.into_boxed_slice();
-            let chunk = chunk.try_into().map_err(|_| Error::OutOfMemory)?;
-            self.chunks.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-            self.chunks.push(chunk);
-        }
-        Ok(())
+        Ok(Self {
+            places: crate::filled(count, empty)?,
+            groups,
+            free_group: NONE,
+        })
     }
 
     /// A place, if there is one of this number.
     #[inline(always)]
     pub fn get(&mut self, place: u16) -> Option<&mut Place<P>> {
-        let index = usize::from(place);
-        let chunk = self.chunks.get_mut(index / CHUNK)?;
-        Some(&mut chunk[index % CHUNK])
+        self.places.get_mut(usize::from(place))
     }
 
     /// Takes a place in which no request is.
@@ -153,7 +140,7 @@ impl<P: Copy + Default, G> Places<P, G> {
         Some((number, place))
     }
 
-    /// Gives one back: one of those that are reserved, in which no request is any more.
+    /// Gives one back, in which no request is any more.
     #[inline(always)]
     pub fn give(&mut self, free: &mut Free, number: u16) {
         if let Some(place) = self.get(number) {
@@ -161,7 +148,7 @@ impl<P: Copy + Default, G> Places<P, G> {
         }
     }
 
-    /// A new group, held once. `None` if there are as many as [`Self::reserve`] made room for.
+    /// A new group, held once. `None` if there are as many as [`Self::new`] made room for.
     pub fn open(&mut self, shared: G) -> Option<u16> {
         let group = Group {
             shared: Some(shared),
@@ -174,7 +161,7 @@ impl<P: Copy + Default, G> Places<P, G> {
             *unused = group;
             return Some(number);
         }
-        if self.groups.len() == self.groups.capacity() || self.groups.len() >= usize::from(NONE) {
+        if self.groups.len() > self.places.len() {
             return None;
         }
         self.groups.push(group);

@@ -25,42 +25,51 @@ use super::{
     streams::{self, Passed, Stream},
 };
 use crate::{
-    arch::core,
-    kernel::Kernel,
-    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState},
+    arch::entry,
+    kernel::{Guard, Kernel},
+    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState, thread::Wait},
     sched,
+    syscall::Outcome,
 };
 
-/// The thread that was woken last, which is on no list and is to run.
+/// The queue in which a thread has what it waits for since a moment ago, and was not told yet. It is
+/// before the lock is let go of.
 #[derive(Default)]
-pub struct Woken(Option<Arc<Thread>>);
+pub struct Due(Option<Arc<IoQueue>>);
 
-impl Woken {
-    /// One more was woken. Those before it are made ready.
-    pub fn add(&mut self, kernel: &mut Kernel, thread: Option<Arc<Thread>>) {
-        if thread.is_some() {
-            self.make_ready(kernel);
-            self.0 = thread;
+impl Due {
+    /// One more. Whoever waits in the one before is woken.
+    fn add(&mut self, kernel: &mut Kernel, queue: Arc<IoQueue>) {
+        self.wake(kernel);
+        self.0 = Some(queue);
+    }
+
+    /// Wakes whoever waits there.
+    pub fn wake(&mut self, kernel: &mut Kernel) {
+        if let Some(queue) = self.0.take() {
+            queue.wake(kernel);
         }
     }
 
-    /// It is made ready.
-    pub fn make_ready(&mut self, kernel: &mut Kernel) {
-        if let Some(thread) = self.0.take() {
-            sched::make_ready(kernel, &thread);
+    /// Lets the running thread wait for a queue with which it is registered. The one that is due goes
+    /// on in its place if it can: then this does not return.
+    #[inline]
+    pub fn wait(
+        self,
+        guard: Guard,
+        thread: &Thread,
+        queue: Arc<IoQueue>,
+        deadline: u64,
+    ) -> Outcome {
+        let (mut guard, mut waits) = (guard, Wait::Queue(queue));
+        if let Some(due) = self.0 {
+            let other;
+            (guard, other, waits) = due.switch_to_waiter(guard, thread, waits, deadline);
+            other.wake(&mut guard);
         }
-    }
-
-    /// The running thread waits: if this core can go straight to the one that was woken it is
-    /// returned.
-    pub fn take_over(&mut self, kernel: &mut Kernel) -> Option<Arc<Thread>> {
-        let thread = self.0.as_ref()?;
-        let is_here = thread.state.get(kernel).home == core().index.get();
-        if is_here && sched::can_switch_to(kernel, thread) {
-            return self.0.take();
-        }
-        self.make_ready(kernel);
-        None
+        entry::leave_by_call();
+        sched::wait_listed(&mut guard, thread, waits, deadline);
+        Outcome::Switch(guard)
     }
 }
 
@@ -71,32 +80,31 @@ pub fn run(
     thread: &Thread,
     queue: &Arc<IoQueue>,
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> u32 {
     let Some(front) = queue.state.get_mut(kernel).front() else {
         return 0;
     };
     let handles = &thread.process.state.get(kernel).handles;
     match handles.get(Handle::from_raw(front.first as u32)) {
-        Ok((Object::Remote(remote), rights)) if can_pass(front.first, front.d, rights) => {
-            let remote = remote.clone();
-            let handle = (front.first as u32, rights);
-            pass_on(kernel, queue, remote, handle, most, woken)
-        }
+        Ok((Object::Remote(remote), rights)) => match plain(front.first >> 32, rights, front.d) {
+            Some(what) => {
+                let handle = (front.first as u32, rights, what.registration() != 0);
+                let remote = remote.clone();
+                pass_on(kernel, queue, remote, handle, most, due)
+            }
+            None => None,
+        },
         // Only the server answers.
         Ok((Object::Service(service), rights))
             if Arc::ptr_eq(&service.owner, &thread.process) && rights.contains(Rights::WRITE) =>
         {
             let service = service.clone();
-            answer(kernel, queue, &service, (front.first, front.a), most, woken)
+            answer(kernel, queue, &service, (front.first, front.a), most, due)
         }
         _ => None,
     }
     .unwrap_or(0)
-}
-
-fn can_pass(first: u64, d: u64, rights: Rights) -> bool {
-    plain(first >> 32, rights, d).is_some()
 }
 
 /// Passes on requests on an object. `None` if it is not to be had this way.
@@ -104,9 +112,9 @@ fn pass_on(
     kernel: &mut Kernel,
     queue: &Arc<IoQueue>,
     remote: Arc<Remote>,
-    (handle, rights): (u32, Rights),
+    (handle, rights, is_registered): (u32, Rights, bool),
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> Option<u32> {
     let state = remote.service.state.get(kernel);
     if state.ended || has_news(state) {
@@ -131,7 +139,11 @@ fn pass_on(
     let passed = match queue.state.get_both(&server.state, kernel) {
         Some((client, server, requests)) => {
             let room = client.request_room().min(server.message_room());
-            requests_to(client, server, requests, &target, most.min(room))
+            let most = most.min(room);
+            match is_registered {
+                true => requests_to::<true>(client, server, requests, &target, most),
+                false => requests_to::<false>(client, server, requests, &target, most),
+            }
         }
         None => 0,
     };
@@ -139,8 +151,9 @@ fn pass_on(
     service.state.get_mut(kernel).taken_count += passed;
     streams::leave(kernel, stream, 1);
     if passed > 0 {
-        let next = server.publish(kernel, passed);
-        woken.add(kernel, next);
+        if server.publish(kernel, passed) {
+            due.add(kernel, server);
+        }
     }
     Some(passed)
 }
@@ -157,46 +170,23 @@ struct Target {
     stream: u16,
 }
 
-/// An operation on the object of a batch.
-struct Kind {
-    /// The word of the entries.
-    first: u64,
-    /// What the server is told, but for the registration.
-    what: u64,
-    is_registered: bool,
-}
-
-impl Kind {
-    /// That of no entry that can be passed on.
-    const NONE: Self = Self {
-        first: u64::MAX,
-        what: 0,
-        is_registered: false,
-    };
-
-    /// The kind of an entry. `None` if it is on another object, or not for this way.
-    #[inline]
-    fn of(first: u64, target: &Target) -> Option<Self> {
-        if first as u32 != target.handle {
-            return None;
-        }
-        let operation = first >> 32;
-        let is_registered =
-            operation == Operation::Read as u64 || operation == Operation::Write as u64;
-        // The registration is another one for each entry.
-        let registration = u64::from(is_registered);
-        let what = plain(operation, target.rights, registration)?;
-        Some(Self {
-            first,
-            what: what.0 & !(0xffff << 16),
-            is_registered,
-        })
+/// What the server is told of the entries with this word, but for the registration: whether they
+/// have one is the same for all. `None` if they are on another object, or not for this way.
+#[inline]
+fn base_of<const REGISTERED: bool>(first: u64, target: &Target) -> Option<u64> {
+    let operation = first >> 32;
+    let is_data = operation == Operation::Read as u64 || operation == Operation::Write as u64;
+    if first as u32 != target.handle || is_data != REGISTERED {
+        return None;
     }
+    // The registration is another one for each entry.
+    let what = plain(operation, target.rights, REGISTERED.into())?;
+    Some(what.0 & !(0xffff << 16))
 }
 
-/// Moves requests; how many.
+/// Moves requests that have a registration, or that have none; how many.
 #[inline(never)]
-fn requests_to(
+fn requests_to<const REGISTERED: bool>(
     client: &mut QueueState,
     server: &mut QueueState,
     requests: &mut Requests,
@@ -204,22 +194,24 @@ fn requests_to(
     most: u32,
 ) -> u32 {
     use {completion_word as to, submission_word as from};
-    let mut kind = Kind::NONE;
     let (ring, messages, free) = (
         &mut client.submitted,
         &mut server.completed,
         &mut client.free,
     );
+    // The word of the entry before, and what it means. No entry for this way has this one.
+    let (mut same, mut base) = (u64::MAX, 0);
+    let mut sequences = requests.sequences();
     let passed = pass(ring, messages, most, |entry, message| {
         let first = entry.load(from::OBJECT);
-        if first != kind.first {
-            match Kind::of(first, target) {
-                Some(other) => kind = other,
+        if first != same {
+            match base_of::<REGISTERED>(first, target) {
+                Some(other) => (same, base) = (first, other),
                 None => return false,
             }
         }
-        let mut what = kind.what;
-        if kind.is_registered {
+        let mut what = base;
+        if REGISTERED {
             let registration = entry.load(from::D);
             if registration.wrapping_sub(1) >= 0xffff {
                 return false;
@@ -229,19 +221,19 @@ fn requests_to(
         if entry.load(from::DEADLINE) != 0 {
             return false;
         }
-        let sequence = requests.next_sequence();
         let Some((number, place)) = requests.places.take(free) else {
             return false;
         };
+        let token = Token::new(FIRST + number, None, sequences.next());
         let passed = Passed {
-            token: Token::new(FIRST + number, None, sequence),
+            token,
             user_data: entry.load(from::USER_DATA),
             trace: entry.load(from::TRACE),
             what: What(what),
         };
         message.store(to::USER_DATA, target.object);
         message.store(to::STATUS, target.status);
-        message.store(to::VALUE, passed.token.0);
+        message.store(to::VALUE, token.0);
         message.store(to::TRACE, passed.trace);
         message.store(to::WHAT, what);
         message.store(to::A, entry.load(from::A));
@@ -250,6 +242,7 @@ fn requests_to(
         place.fill(target.stream, passed);
         true
     });
+    requests.set_sequences(sequences);
     client.under_way_count += passed;
     client.submitted.release();
     passed
@@ -263,7 +256,7 @@ fn answer(
     service: &Arc<Service>,
     (first, token): (u64, u64),
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> Option<u32> {
     let place = Token(token).asker().wrapping_sub(FIRST);
     let number = kernel.requests.places.get(place)?.group()?;
@@ -279,8 +272,9 @@ fn answer(
     let answered = answers_to(from, to, requests, (first, number), most);
     if answered > 0 {
         service.state.get_mut(kernel).taken_count -= answered;
-        let next = client.publish(kernel, answered);
-        woken.add(kernel, next);
+        if client.publish(kernel, answered) {
+            due.add(kernel, client);
+        }
         streams::leave(kernel, number, answered);
     }
     Some(answered)

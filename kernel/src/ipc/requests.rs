@@ -57,6 +57,19 @@ pub struct Entry {
     pub home: usize,
 }
 
+/// The numbers of tokens, none of which is 0: the last one that was given out.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequences(u32);
+
+impl Sequences {
+    /// The next one.
+    #[inline]
+    pub fn next(&mut self) -> u32 {
+        self.0 = self.0.checked_add(1).unwrap_or(1);
+        self.0
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Requests {
@@ -64,8 +77,7 @@ pub struct Requests {
     table: Vec<Box<[Request]>>,
     /// The places once more, for requests that go from queue to queue.
     pub places: Places<Passed, Stream>,
-    /// For tokens; never 0.
-    sequence: u32,
+    sequence: Sequences,
 }
 
 impl Requests {
@@ -75,13 +87,14 @@ impl Requests {
             slots: Slots::empty(),
             table: Vec::new(),
             places: Places::empty(),
-            sequence: 0,
+            sequence: Sequences(0),
         }
     }
 
     /// Makes room for the numbers. Once, at boot.
     pub fn init(&mut self) -> Result<(), Error> {
         self.slots = Slots::new(MAX_REQUESTS as u16)?;
+        self.places = Places::new(MAX_REQUESTS)?;
         self.table
             .try_reserve_exact(MAX_REQUESTS / CHUNK)
             .map_err(|_| Error::OutOfMemory)
@@ -90,8 +103,19 @@ impl Requests {
     /// A number for a token.
     #[inline]
     pub fn next_sequence(&mut self) -> u32 {
-        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
+        self.sequence.next()
+    }
+
+    /// The numbers for a batch of tokens, to be given back by [`Self::set_sequences`].
+    #[inline]
+    pub const fn sequences(&self) -> Sequences {
         self.sequence
+    }
+
+    /// Goes on behind the numbers that a batch took.
+    #[inline]
+    pub const fn set_sequences(&mut self, sequences: Sequences) {
+        self.sequence = sequences;
     }
 
     /// What is under way in a slot.
@@ -130,7 +154,6 @@ pub fn reserve(kernel: &mut Kernel, account: &Account, count: u32) -> Result<Vec
         chunk.resize_with(CHUNK, Request::default);
         requests.table.push(chunk.into_boxed_slice());
     }
-    requests.places.reserve(reserved)?;
     account.add_requests(count)?;
     let free = core::iter::from_fn(|| requests.slots.allocate());
     slots.extend(free.take(count as usize).map(|number| FIRST + number));

@@ -15,6 +15,14 @@ pub fn render(document: &Document) -> String {
     let groups = case::groups(&cases);
     let mut text = String::new();
     if let Some(group) = groups.first() {
+        // Where some was counted, what was only timed is left out.
+        let is_counted = |case: &&&Case| case.counted(Quantity::Instructions).is_some();
+        let is_any = group.cases.iter().any(|case| is_counted(&&case));
+        let series = group.series();
+        let lines = series.iter().flat_map(|(name, cases)| {
+            let shown = cases.iter().filter(|case| !is_any || is_counted(case));
+            shown.map(move |case| line(name, case))
+        });
         text += &table(
             &[
                 "level",
@@ -27,10 +35,7 @@ pub fn render(document: &Document) -> String {
                 "register writes",
                 "operations per second",
             ],
-            group
-                .series()
-                .iter()
-                .flat_map(|(name, cases)| cases.iter().map(|case| line(name, case))),
+            lines,
         );
     }
     let sizes = sizes::of(&document.results);

@@ -17,6 +17,8 @@ use crate::{
 
 /// Two counted runs of the plan `quick`, one after the other.
 const TWICE: &str = "two_counted_runs_agree_to_within_1_percent";
+/// What the guest counted, and what QEMU's plugin says of the places.
+const ADDS_UP: &str = "where_instructions_went_adds_up_to_what_was_counted";
 const EXPECTED: &str = "perf/expected.json";
 /// How often a plan is counted at most. A device works in the host's time, and a host that is busy
 /// only adds instructions that wait for it: a count that is as expected once is right.
@@ -51,7 +53,7 @@ fn run_plan(
     tally: &mut Tally,
 ) {
     let name = |quantity: &str| format!("perf::{quantity}");
-    let mut names = expected.keys().map(String::as_str).chain([TWICE]);
+    let mut names = expected.keys().map(String::as_str).chain([TWICE, ADDS_UP]);
     if !names.any(|quantity| tally.wants(&name(quantity))) {
         return;
     }
@@ -87,6 +89,10 @@ fn run_plan(
     for (quantity, result) in results {
         tally.note(&name(quantity), result);
     }
+    let adds_up = name(ADDS_UP);
+    if plan == "quick" && tally.wants(&adds_up) {
+        tally.note(&adds_up, add_up(&last));
+    }
     let twice = name(TWICE);
     if plan == "quick" && tally.wants(&twice) {
         tally.note(&twice, repeat(workspace, machine, last));
@@ -110,6 +116,28 @@ fn repeat(
         last = again;
     }
     result
+}
+
+/// Whether application, driver process and kernel, as the plugin saw them, make up what the guest counted,
+/// to within 1 %. Where QEMU loads no plugin, nothing is known of them.
+fn add_up(found: &[Measurement]) -> Result<(), String> {
+    for row in found.iter().filter(|row| row.name.starts_with("levels/")) {
+        let part = |place: &str| {
+            let name = format!("{}_{place}", row.name);
+            let part = found.iter().find(|part| part.name == name)?;
+            Some(part.value)
+        };
+        let parts: Option<f64> = ["app", "driver", "kernel"].into_iter().map(part).sum();
+        if let Some(parts) = parts
+            && (parts - row.value).abs() > 0.01 * row.value
+        {
+            return Err(format!(
+                "{} took {:.1} instructions, but its places make up {parts:.1}",
+                row.name, row.value
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether two runs of the same seed found the same work at every level, to within 1 %.
@@ -184,6 +212,21 @@ mod tests {
         assert!(agree(&run(1000.0, 1.0), &run(1011.0, 1.0)).is_err());
         assert!(agree(&run(1000.0, 1.0), &[]).is_err());
         assert!(agree(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn places_must_add_up_where_they_are_known() {
+        let run = |kernel: f64| {
+            [
+                count("levels/sync_qd1", 1000.0),
+                count("levels/sync_qd1_app", 100.0),
+                count("levels/sync_qd1_driver", 200.0),
+                count("levels/sync_qd1_kernel", kernel),
+            ]
+        };
+        assert_eq!(add_up(&run(709.0)), Ok(()));
+        assert!(add_up(&run(689.0)).unwrap_err().contains("sync_qd1"));
+        assert_eq!(add_up(&run(0.0)[..3]), Ok(()));
     }
 
     #[test]

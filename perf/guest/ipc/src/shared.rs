@@ -120,13 +120,13 @@ pub fn measure(method: Method) -> Result<(), Error> {
     let mut outcome = Ok(());
     let count = u64::from(BATCHES) * BATCH as u64;
     let mut batch = || -> Result<(), Error> {
-        let entries = (0..BATCH as u64).map(|number| [0, number, 0, 0, 0, 0, 0, 0]);
+        let entries = (0..BATCH as u64).map(|number| [number, 0, 0, 0, 0, 0, 0, 0]);
         requests.extend(entries).map_err(|_| Error::Corrupt)?;
         requests.publish();
         to_server.signal_and_wait(&to_client, Deadline::NEVER)?;
         let mut sum = 0;
         for entry in replies.ready().map_err(|_| Error::Corrupt)? {
-            sum += entry[1];
+            sum += entry[0];
         }
         replies.release();
         match sum == (BATCH * (BATCH - 1) / 2) as u64 {

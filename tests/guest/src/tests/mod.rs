@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod logs;
 mod memory;
+mod operations;
 mod pointers;
 mod queues;
 mod regressions;
@@ -31,6 +32,7 @@ mod table;
 mod tasks;
 mod threads;
 mod times;
+mod turns;
 mod vector;
 mod wakeups;
 mod windows;
@@ -44,6 +46,7 @@ pub const ALL: &[&[Test]] = &[
     times::TESTS,
     heap::TESTS,
     calls::TESTS,
+    operations::TESTS,
     handles::TESTS,
     rights::TESTS,
     memory::TESTS,
@@ -58,6 +61,7 @@ pub const ALL: &[&[Test]] = &[
     windows::TESTS,
     queues::TESTS,
     relay::TESTS,
+    turns::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,
