@@ -11,7 +11,7 @@ use core::{
 
 use spillway_kernel_core::queue::Links;
 
-use crate::{arch, kernel::Kernel};
+use crate::{arch, ipc::requests::Requests, kernel::Kernel};
 
 /// A spin lock that answers shootdown requests while it waits.
 #[derive(Debug)]
@@ -105,6 +105,32 @@ impl<T> Locked<T> {
     pub fn get_with_links<'a>(&'a self, kernel: &'a mut Kernel) -> (&'a mut T, &'a mut Links) {
         // SAFETY: as in `get_mut`; the links lie in the kernel, not in any such state.
         (unsafe { &mut *self.0.get() }, kernel.sched.links())
+    }
+
+    /// The value, and the requests of queues, both exclusive.
+    #[inline]
+    pub fn get_with_requests<'a>(
+        &'a self,
+        kernel: &'a mut Kernel,
+    ) -> (&'a mut T, &'a mut Requests) {
+        // SAFETY: as in `get_mut`; the requests lie in the kernel, not in any such state.
+        (unsafe { &mut *self.0.get() }, &mut kernel.requests)
+    }
+
+    /// The values of two objects and the requests of queues, all exclusive. `None` if it is one
+    /// object.
+    #[inline]
+    pub fn get_both<'a>(
+        &'a self,
+        other: &'a Self,
+        kernel: &'a mut Kernel,
+    ) -> Option<(&'a mut T, &'a mut T, &'a mut Requests)> {
+        if core::ptr::eq(self, other) {
+            return None;
+        }
+        // SAFETY: as in `get_with_requests`; the two are not the same.
+        let (first, second) = unsafe { (&mut *self.0.get(), &mut *other.0.get()) };
+        Some((first, second, &mut kernel.requests))
     }
 
     /// The value, exclusive.

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first program of the Linux side. The kernel hands it what it does not know of its own command
-# line: METHOD and BACKEND.
+# line: METHOD, BACKEND and EXTENT.
 
 export PATH=/bin
 busybox mount -t proc none /proc
@@ -18,9 +18,9 @@ for file in /sys/devices/system/cpu/vulnerabilities/*; do
 done
 
 result=failure
-linux-load "$METHOD" "$BACKEND" && result=success
+linux-load "$METHOD" "$BACKEND" "$EXTENT" && result=success
 
 # Ends the emulator. Where that does not work, or the kernel has panicked, the machine is reset,
 # which is told apart from success.
-linux-load end "$result"
+linux-load end "$result" now
 busybox reboot -f

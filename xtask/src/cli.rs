@@ -134,6 +134,9 @@ pub struct BenchOptions {
     /// Boot nothing, but read one boot of a real machine from this serial device, file or pipe
     #[arg(long, value_name = "DEVICE")]
     pub collect: Option<PathBuf>,
+    /// Write everything to this folder, not to target/bench, and a table for a README beside it
+    #[arg(long, value_name = "FOLDER")]
+    pub save: Option<PathBuf>,
     /// Write the results here, in the form of docs/results.md, not to target/bench
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -160,6 +163,7 @@ impl BenchOptions {
             baseline: None,
             repro: None,
             collect: None,
+            save: None,
             json: None,
             csv: None,
             html: None,

@@ -1,7 +1,7 @@
 //! What xtask does with ELF files: take out debug information, and check programs.
 
 use anyhow::{Result, anyhow};
-use object::build::elf::Builder;
+use object::{Object, ObjectSegment, SegmentFlags, build::elf::Builder, elf::PF_X};
 use spillway_abi::{
     ABI_VERSION,
     layout::{MAP_START, USER_START},
@@ -21,6 +21,20 @@ pub fn without_debug_information(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Bytes of a program's code, and of everything else that is loaded: constants, data, and zeros.
+pub fn sizes(bytes: &[u8]) -> Result<(u64, u64)> {
+    let file = object::File::parse(bytes)?;
+    let (mut text, mut data) = (0, 0);
+    for segment in file.segments() {
+        let is_code = matches!(
+            segment.flags(),
+            SegmentFlags::Elf { p_flags, .. } if p_flags.0 & PF_X.0 != 0
+        );
+        *(if is_code { &mut text } else { &mut data }) += segment.size();
+    }
+    Ok((text, data))
+}
+
 /// Refuses a program that `init` or the kernel would refuse, with the reason.
 pub fn check_program(bytes: &[u8]) -> Result<()> {
     let rules = Rules {
@@ -36,7 +50,7 @@ pub fn check_program(bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+    use object::{ObjectSection, ObjectSymbol};
     use std::collections::BTreeSet;
 
     #[test]
@@ -67,6 +81,17 @@ mod tests {
                 .to_vec()
         };
         assert!(text(&whole) == text(&stripped));
+    }
+
+    #[test]
+    fn code_is_told_from_data() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let (text, data) = sizes(&own).unwrap();
+        let file = object::File::parse(&*own).unwrap();
+        let section = |name| file.section_by_name(name).unwrap().size();
+        assert!(text >= section(".text") && text < section(".text") + section(".rodata"));
+        assert!(data >= section(".rodata") + section(".data") + section(".bss"));
+        assert!(sizes(b"text").is_err());
     }
 
     #[test]

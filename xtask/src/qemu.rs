@@ -20,8 +20,8 @@ pub struct Disk {
 enum Medium {
     /// A file, byte for byte.
     File(PathBuf),
-    /// Nothing: so many zeros, at no cost.
-    Null(u64),
+    /// Nothing: so many zeros, after so many nanoseconds.
+    Null(u64, u64),
 }
 
 impl Disk {
@@ -36,8 +36,16 @@ impl Disk {
     /// One without a medium, of so many bytes.
     pub fn null(bytes: u64) -> Self {
         Self {
-            medium: Medium::Null(bytes),
+            medium: Medium::Null(bytes, 0),
             block_size: None,
+        }
+    }
+
+    /// One without a medium that takes so many nanoseconds of the host's time for each request.
+    pub fn late(bytes: u64, nanoseconds: u64) -> Self {
+        Self {
+            medium: Medium::Null(bytes, nanoseconds),
+            ..Self::null(bytes)
         }
     }
 
@@ -51,7 +59,7 @@ impl Disk {
     pub fn backend(&self) -> &'static str {
         match self.medium {
             Medium::File(_) => "file",
-            Medium::Null(_) => "null",
+            Medium::Null(..) => "null",
         }
     }
 
@@ -62,9 +70,9 @@ impl Disk {
                 let file = path.display().to_string().replace(',', ",,");
                 format!("if=none,id=disk0,format=raw,file={file}")
             }
-            Medium::Null(bytes) => {
-                format!("if=none,id=disk0,driver=null-co,size={bytes},read-zeroes=on")
-            }
+            Medium::Null(bytes, latency) => format!(
+                "if=none,id=disk0,driver=null-co,size={bytes},latency-ns={latency},read-zeroes=on"
+            ),
         };
         let mut device = "nvme,drive=disk0,serial=spillway0".to_string();
         if let Some(bytes) = self.block_size {

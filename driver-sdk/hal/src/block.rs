@@ -284,6 +284,16 @@ pub trait BlockDriverQueue {
     /// namespace's limits; `Aborted` or `Gone` after the device was reset or lost.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError>;
 
+    /// The same as [`BlockBatch::submit_prepared`].
+    #[must_use = "the request may have to be submitted in full"]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Self::Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool;
+
     /// A way to place several requests, which is cheaper than one by one: what the queue has in
     /// memory, the batch has in registers, until it is dropped. The device hears of them at the next
     /// [`kick`](Self::kick), as always. A batch that is forgotten (`mem::forget`) leaves the queue

@@ -119,7 +119,7 @@ impl Path for AsyncPath {
     }
 
     #[inline(always)]
-    fn take(&mut self, mut each: impl FnMut(u64, Answer)) -> Result<(), Ended> {
+    fn take(&mut self, mut each: impl FnMut(u64, Option<Answer>)) -> Result<(), Ended> {
         // Nobody but this process and the kernel writes to the rings; if this process did, what is
         // in flight stays there.
         while let Ok(Some(completion)) = self.queue.pop() {
@@ -127,7 +127,7 @@ impl Path for AsyncPath {
                 status: completion.status,
                 detail: completion.value,
             };
-            each(completion.user_data, answer);
+            each(completion.user_data, answer.failure());
         }
         Ok(())
     }

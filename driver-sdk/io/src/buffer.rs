@@ -2,11 +2,12 @@
 //!
 //! # Why this is sound
 //!
-//! **Aliasing.** A bit of the pool's map stands for each granule of 512 bytes. A [`Buffer`] owns
+//! **Aliasing.** A bit of the pool's map stands for each granule of 512 bytes. A [`Piece`] owns
 //! the granules that it was given until it is dropped, splitting hands some of them on, and nobody
-//! else makes references to their bytes. So a mutable slice, borrowed mutably from the buffer, is
-//! the only one. A [`SharedBuffer`] gives shared slices only; the granules are free, or in one
-//! buffer again, when the last one is gone.
+//! else makes references to their bytes. A piece is reached by one [`Buffer`], or by any number of
+//! [`SharedBuffer`]s. So a mutable slice, borrowed mutably from the buffer, is the only one. A
+//! `SharedBuffer` gives shared slices only; the granules are free, or in one buffer again, when the
+//! last one is gone.
 //!
 //! **Lifetime.** Every buffer holds its pool, and the pool the memory, mapped and pinned.
 //!
@@ -19,11 +20,10 @@
 use alloc::sync::Arc;
 use core::{
     fmt,
-    mem::ManuallyDrop,
     ops::{Deref, DerefMut, Range},
-    ptr::{self, NonNull},
+    ptr::NonNull,
     slice,
-    sync::atomic::{Ordering, fence},
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence},
 };
 
 use spillway_hal::IoAddress;
@@ -34,23 +34,60 @@ use crate::{
     pool::{IoSpace, Region},
 };
 
-/// A piece of a [`Pool`](crate::Pool), owned: bytes to read and write while the application has
-/// it, memory for the device while a request has it. Goes back to the pool when it is dropped.
-pub struct Buffer {
+/// Granules of a pool, and which part of them is selected. What can change is atomic, as shared
+/// buffers of other threads may exist; only who has the piece alone changes it.
+struct Piece {
     region: Arc<Region>,
     /// The first byte of the selected part.
-    data: NonNull<u8>,
+    data: AtomicPtr<u8>,
     /// Bytes of the selected part.
-    length: u32,
+    length: AtomicU32,
     first: u32,
-    granules: u32,
+    granules: AtomicU32,
 }
 
-// SAFETY: a buffer owns its bytes, which may be used by every thread (see `PoolMemory`); a shared
-// one only lets them be read.
-unsafe impl Send for Buffer {}
-// SAFETY: as above.
-unsafe impl Sync for Buffer {}
+impl Piece {
+    /// The first byte of all that the piece owns.
+    fn start(&self) -> NonNull<u8> {
+        // SAFETY: a piece's granules are inside its region.
+        unsafe { self.region.start.add(self.first as usize * GRANULE) }
+    }
+
+    fn capacity(&self) -> usize {
+        self.granules.load(Ordering::Relaxed) as usize * GRANULE
+    }
+
+    #[inline(always)]
+    fn data(&self) -> *mut u8 {
+        self.data.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.length.load(Ordering::Relaxed)
+    }
+
+    /// Selects a part, which is inside.
+    fn select(&self, offset: usize, length: u32) {
+        let data = self.start().as_ptr().wrapping_add(offset);
+        self.data.store(data, Ordering::Relaxed);
+        self.length.store(length, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.region.give(self.first, *self.granules.get_mut());
+    }
+}
+
+/// A piece of a [`Pool`](crate::Pool), owned: bytes to read and write while the application has
+/// it, memory for the device while a request has it. Goes back to the pool when it is dropped. It is
+/// one pointer, as it is moved all the time.
+pub struct Buffer {
+    /// Nobody else has it.
+    piece: Arc<Piece>,
+}
 
 impl Buffer {
     /// A buffer over granules of a region, with the first `length` bytes selected.
@@ -60,26 +97,22 @@ impl Buffer {
     /// The granules are inside the region, taken, and in no other buffer; `length` is not beyond
     /// them.
     pub(crate) unsafe fn new(region: Arc<Region>, first: u32, granules: u32, length: u32) -> Self {
-        // SAFETY: inside the region, says the caller.
-        let data = unsafe { region.start.add(first as usize * GRANULE) };
-        Self {
+        let piece = Piece {
             region,
-            data,
-            length,
+            data: AtomicPtr::new(core::ptr::null_mut()),
+            length: AtomicU32::new(0),
             first,
-            granules,
+            granules: AtomicU32::new(granules),
+        };
+        piece.select(0, length);
+        Self {
+            piece: Arc::new(piece),
         }
-    }
-
-    /// The first byte of all that the buffer owns.
-    fn start(&self) -> NonNull<u8> {
-        // SAFETY: a buffer's granules are inside its region.
-        unsafe { self.region.start.add(self.first as usize * GRANULE) }
     }
 
     /// All the bytes that the buffer owns, selected or not.
     pub fn capacity(&self) -> usize {
-        self.granules as usize * GRANULE
+        self.piece.capacity()
     }
 
     /// Selects a part of the whole [`capacity`](Self::capacity): what slices show, and what
@@ -96,9 +129,8 @@ impl Buffer {
         if range.start > range.end || range.end > self.capacity() {
             return Err(outside);
         }
-        self.length = u32::try_from(range.len()).map_err(|_| outside)?;
-        // SAFETY: inside what the buffer owns, or just past its end.
-        self.data = unsafe { self.start().add(range.start) };
+        let length = u32::try_from(range.len()).map_err(|_| outside)?;
+        self.piece.select(range.start, length);
         Ok(())
     }
 
@@ -118,14 +150,12 @@ impl Buffer {
         }
         let selected = self.selected();
         let kept = (at / GRANULE) as u32;
-        let mut rest = Self {
-            region: self.region.clone(),
-            data: self.data,
-            length: 0,
-            first: self.first + kept,
-            granules: self.granules - kept,
-        };
-        self.granules = kept;
+        let granules = &self.piece.granules;
+        let left = granules.load(Ordering::Relaxed) - kept;
+        granules.store(kept, Ordering::Relaxed);
+        // SAFETY: these granules were the buffer's until now.
+        let mut rest =
+            unsafe { Self::new(self.piece.region.clone(), self.piece.first + kept, left, 0) };
         let end = rest.capacity();
         self.select(selected.start.min(at)..selected.end.min(at))?;
         rest.select(selected.start.saturating_sub(at)..selected.end.saturating_sub(at).min(end))?;
@@ -134,36 +164,32 @@ impl Buffer {
 
     /// The selected part, as a range of the capacity.
     fn selected(&self) -> Range<usize> {
-        let start = self.data.addr().get() - self.start().addr().get();
-        start..start + self.length as usize
+        let start = self.piece.data().addr() - self.piece.start().addr().get();
+        start..start + self.piece.length() as usize
     }
 
     /// Makes the bytes readable by several owners, so that they can be written to a device and read
-    /// at the same time. Costs one store.
+    /// at the same time. Costs next to nothing.
     #[inline]
     pub fn freeze(self) -> SharedBuffer {
-        self.region.shares(self.first).store(1, Ordering::Relaxed);
-        SharedBuffer(self)
+        SharedBuffer {
+            offset: self.selected().start as u32,
+            length: self.piece.length(),
+            piece: self.piece,
+        }
     }
 
     /// Where the device of `space` finds the selected part; `None` if the pool is not registered
     /// there.
     #[inline]
     pub(crate) fn address(&self, space: IoSpace) -> Option<IoAddress> {
-        self.region.address(space, self.data)
+        self.piece.region.address(space, self.piece.data())
     }
 
     /// Bytes of the selected part.
     #[inline]
     pub(crate) fn length(&self) -> u32 {
-        self.length
-    }
-}
-
-impl Drop for Buffer {
-    #[inline]
-    fn drop(&mut self) {
-        self.region.give(self.first, self.granules);
+        self.piece.length()
     }
 }
 
@@ -173,7 +199,7 @@ impl Deref for Buffer {
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: initialised memory of the buffer's own, see the module's head.
-        unsafe { slice::from_raw_parts(self.data.as_ptr(), self.length as usize) }
+        unsafe { slice::from_raw_parts(self.piece.data(), self.piece.length() as usize) }
     }
 }
 
@@ -181,13 +207,19 @@ impl DerefMut for Buffer {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: initialised memory that nobody else refers to, see the module's head.
-        unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.length as usize) }
+        unsafe { slice::from_raw_parts_mut(self.piece.data(), self.piece.length() as usize) }
     }
 }
 
 /// A piece of a [`Pool`](crate::Pool) that several owners can read: made by [`Buffer::freeze`],
 /// cloned at will, taken back by [`thaw`](Self::thaw). Requests that write take it as well.
-pub struct SharedBuffer(Buffer);
+#[derive(Clone)]
+pub struct SharedBuffer {
+    piece: Arc<Piece>,
+    /// The selected part, in all that the piece owns.
+    offset: u32,
+    length: u32,
+}
 
 impl SharedBuffer {
     /// A clone of which only `range` is selected; the range counts from the first byte that is
@@ -203,11 +235,11 @@ impl SharedBuffer {
                 "a part of a shared buffer is inside of it",
             ));
         }
-        let mut part = self.clone();
-        part.0.length = range.len() as u32;
-        // SAFETY: inside what is selected here, or just past its end.
-        part.0.data = unsafe { part.0.data.add(range.start) };
-        Ok(part)
+        Ok(Self {
+            piece: self.piece.clone(),
+            offset: self.offset + range.start as u32,
+            length: range.len() as u32,
+        })
     }
 
     /// Gives the buffer back to one owner, with what is selected here, if nobody else has a clone.
@@ -216,52 +248,31 @@ impl SharedBuffer {
     ///
     /// The same value, if there are others.
     pub fn thaw(self) -> Result<Buffer, Self> {
-        // Whoever dropped the last other clone has read all that it wanted to.
-        if self.0.region.shares(self.0.first).load(Ordering::Acquire) != 1 {
+        if Arc::strong_count(&self.piece) != 1 {
             return Err(self);
         }
-        let shared = ManuallyDrop::new(self);
-        // SAFETY: read once, and never dropped where it was read from.
-        Ok(unsafe { ptr::read(&raw const shared.0) })
+        // Whoever dropped the last other clone has read all that it wanted to.
+        fence(Ordering::Acquire);
+        self.piece.select(self.offset as usize, self.length);
+        Ok(Buffer { piece: self.piece })
     }
 
-    /// The buffer for the device's eyes.
+    /// The first selected byte.
+    fn data(&self) -> NonNull<u8> {
+        // SAFETY: inside what the piece owns, or just past its end.
+        unsafe { self.piece.start().add(self.offset as usize) }
+    }
+
+    /// See [`Buffer::address`].
     #[inline]
-    pub(crate) fn buffer(&self) -> &Buffer {
-        &self.0
+    pub(crate) fn address(&self, space: IoSpace) -> Option<IoAddress> {
+        self.piece.region.address(space, self.data().as_ptr())
     }
-}
 
-impl Clone for SharedBuffer {
-    fn clone(&self) -> Self {
-        let shares = self.0.region.shares(self.0.first);
-        let before = shares.fetch_add(1, Ordering::Relaxed);
-        if before > u32::MAX / 2 {
-            // Clones were forgotten by the thousand million. One more lap and a buffer that is in
-            // use would be given away.
-            shares.fetch_sub(1, Ordering::Relaxed);
-            panic!("a shared buffer has at most 2^31 clones");
-        }
-        Self(Buffer {
-            region: self.0.region.clone(),
-            data: self.0.data,
-            length: self.0.length,
-            first: self.0.first,
-            granules: self.0.granules,
-        })
-    }
-}
-
-impl Drop for SharedBuffer {
+    /// Bytes of the selected part.
     #[inline]
-    fn drop(&mut self) {
-        let shares = self.0.region.shares(self.0.first);
-        if shares.fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
-        } else {
-            // The others keep the granules.
-            self.0.granules = 0;
-        }
+    pub(crate) fn length(&self) -> u32 {
+        self.length
     }
 }
 
@@ -270,7 +281,34 @@ impl Deref for SharedBuffer {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        // SAFETY: initialised memory that nobody writes to, see the module's head.
+        unsafe { slice::from_raw_parts(self.data().as_ptr(), self.length as usize) }
+    }
+}
+
+/// A buffer of a request, of either kind.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    Owned(&'a Buffer),
+    Shared(&'a SharedBuffer),
+}
+
+impl<'a> Part<'a> {
+    /// See [`Buffer::address`].
+    #[inline]
+    pub(crate) fn address(self, space: IoSpace) -> Option<IoAddress> {
+        match self {
+            Self::Owned(buffer) => buffer.address(space),
+            Self::Shared(buffer) => buffer.address(space),
+        }
+    }
+
+    /// The selected bytes.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Owned(buffer) => buffer,
+            Self::Shared(buffer) => buffer,
+        }
     }
 }
 
@@ -300,12 +338,12 @@ impl AsRef<[u8]> for SharedBuffer {
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Buffer({} bytes)", self.length)
+        write!(out, "Buffer({} bytes)", self.len())
     }
 }
 
 impl fmt::Debug for SharedBuffer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "SharedBuffer({} bytes)", self.0.length)
+        write!(out, "SharedBuffer({} bytes)", self.len())
     }
 }

@@ -24,14 +24,17 @@
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{
-    mem,
+    mem::{self, ManuallyDrop},
     ops::DerefMut,
     sync::atomic::{Ordering, fence},
 };
 
 use spillway_hal::{
     Both, Clock, Device, DmaBuffer, DmaConstraints, DriverError, DriverErrorKind,
-    block::{self, BlockDriver, BlockDriverQueue, BlockLimits, Completed, NamespaceId, Segment},
+    block::{
+        self, BlockDriver, BlockDriverQueue, BlockLimits, Completed, NamespaceId, Operation,
+        Segment,
+    },
 };
 
 use crate::{
@@ -188,7 +191,8 @@ where
         })?;
         let capacity = u32::try_from(driver.capacity()).unwrap_or(u32::MAX);
         Ok(IntegratedQueue {
-            driver: Some(driver),
+            driver: ManuallyDrop::new(driver),
+            usual: [None, None],
             slots: Slots::new(capacity),
             target: Target {
                 namespace: self.namespace,
@@ -212,9 +216,11 @@ const MANY: u32 = 256;
 
 /// A queue of the driver, and the buffers that the device has.
 pub struct IntegratedQueue<D: BlockDriver, V: Device> {
-    /// `None` only while the queue is dropped.
-    driver: Option<D::Queue>,
+    /// Dropped, or kept from it, by the queue's own `drop`.
+    driver: ManuallyDrop<D::Queue>,
     slots: Slots,
+    /// What the last read and the last write of one buffer were like.
+    usual: [Option<Usual<D>>; 2],
     target: Target,
     /// Requests that were accepted, those of them for which the doorbell was rung, and those that
     /// were given back, counted without end.
@@ -259,6 +265,12 @@ impl<F: FnMut(Completion)> Completed for Taker<'_, F> {
     }
 }
 
+/// Reads, or writes, of one length, as the driver has checked them.
+struct Usual<D: BlockDriver> {
+    bytes: u32,
+    prepared: <D::Queue as BlockDriverQueue>::Prepared,
+}
+
 /// What has to be known to name a request to the driver.
 #[derive(Clone, Copy)]
 struct Target {
@@ -271,14 +283,15 @@ struct Target {
 
 impl Target {
     /// Gives a request to the driver, and keeps it in a slot. Any other than that of one buffer
-    /// which the driver accepts comes back.
+    /// which is a usual one and which the driver accepts comes back.
     #[allow(clippy::result_large_err)]
     #[inline(always)]
-    fn place(
+    fn place<D: BlockDriver>(
         self,
         request: Request,
         slots: &mut Slots,
-        driver: Option<&mut impl BlockDriverQueue>,
+        usual: &[Option<Usual<D>>; 2],
+        driver: &mut D::Queue,
     ) -> Result<RequestId, Request> {
         let Request {
             operation,
@@ -299,24 +312,44 @@ impl Target {
         let filled = slots.fill(buffers).map_err(together)?;
         if let Buffers::One(buffer) = filled.buffers()
             && let Some(address) = buffer.address(self.space)
-            && let bytes = buffer.length()
+            && let Some(usual) = usual_of(usual, operation)
+            && usual.bytes == buffer.length()
+            && !fua
             && offset.0 & self.block_mask == 0
-            && let Some(driver) = driver
-            && driver
-                .submit(&block::Request {
-                    operation,
-                    namespace: self.namespace,
-                    lba: block::Lba(offset.0 >> self.block_shift),
-                    blocks: block::BlockCount(u64::from(bytes) >> self.block_shift),
-                    segments: &[Segment { address, bytes }],
-                    flags: block::RequestFlags { fua },
-                    tag: filled.id().0,
-                })
-                .is_ok()
+            && let lba = block::Lba(offset.0 >> self.block_shift)
+            && driver.submit_prepared(&usual.prepared, lba, address, filled.id().0)
         {
             return Ok(filled.keep(user_data, trace));
         }
         Err(together(filled.empty()))
+    }
+
+    /// What there is to know of requests that are like this one, which the driver has accepted.
+    fn learn<D: BlockDriver>(
+        self,
+        request: &Request,
+        buffers: &Buffers,
+        usual: &mut [Option<Usual<D>>; 2],
+        driver: &D::Queue,
+    ) {
+        let place = match request.operation {
+            Operation::Read => &mut usual[0],
+            Operation::Write => &mut usual[1],
+            Operation::Flush => return,
+        };
+        let Buffers::One(buffer) = buffers else {
+            return;
+        };
+        let bytes = buffer.length();
+        let prepared = driver.prepare(&block::Shape {
+            operation: request.operation,
+            namespace: self.namespace,
+            blocks: block::BlockCount(u64::from(bytes) >> self.block_shift),
+            flags: block::RequestFlags { fua: false },
+        });
+        if let Some(prepared) = prepared {
+            *place = Some(Usual { bytes, prepared });
+        }
     }
 
     /// Gives a request of any kind to the driver, and says why not.
@@ -330,9 +363,9 @@ impl Target {
         let buffers = filled.buffers();
         segments.clear();
         let mut total = 0;
-        for buffer in (0..buffers.count()).filter_map(|index| buffers.get(index)) {
-            let address = buffer.address(self.space).ok_or(FOREIGN)?;
-            let bytes = buffer.length();
+        for part in (0..).map_while(|index| buffers.get(index)) {
+            let address = part.address(self.space).ok_or(FOREIGN)?;
+            let bytes = part.bytes().len() as u32;
             segments.push(Segment { address, bytes });
             total += u64::from(bytes);
         }
@@ -352,12 +385,24 @@ impl Target {
     }
 }
 
+/// What requests of an operation are usually like.
+#[inline(always)]
+fn usual_of<D: BlockDriver>(
+    usual: &[Option<Usual<D>>; 2],
+    operation: Operation,
+) -> Option<&Usual<D>> {
+    match operation {
+        Operation::Read => usual[0].as_ref(),
+        Operation::Write => usual[1].as_ref(),
+        Operation::Flush => None,
+    }
+}
+
 impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
     #[inline(always)]
     fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
-        let driver = self.driver.as_mut();
-        let placed = self.target.place(request, &mut self.slots, driver);
-        match placed {
+        let (slots, driver) = (&mut self.slots, &mut *self.driver);
+        match self.target.place(request, slots, &self.usual, driver) {
             Ok(id) => {
                 self.pushed = self.pushed.wrapping_add(1);
                 Ok(id)
@@ -368,12 +413,10 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
 
     #[inline]
     fn kick(&mut self) {
-        if self.pushed != self.rung
-            && let Some(driver) = &mut self.driver
-        {
+        if self.pushed != self.rung {
             // What the application stored in its buffers comes before the doorbell.
             fence(Ordering::Release);
-            driver.kick();
+            self.driver.kick();
             self.statistics.rung(self.pushed.wrapping_sub(self.rung));
             self.rung = self.pushed;
         }
@@ -382,15 +425,12 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
     #[inline(always)]
     fn poll(&mut self, completed: impl FnMut(Completion)) -> usize {
         self.kick();
-        let Some(driver) = &mut self.driver else {
-            return 0;
-        };
         let mut taker = Taker {
             slots: &mut self.slots,
             completed,
             strays: 0,
         };
-        let reaped = driver.reap_into(&mut taker);
+        let reaped = self.driver.reap_into(&mut taker);
         let strays = taker.strays;
         self.statistics.strays += strays as u64;
         let count = reaped - strays;
@@ -462,26 +502,25 @@ impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
     #[inline(never)]
     #[allow(clippy::result_large_err)]
     fn push_other(&mut self, mut request: Request) -> Result<RequestId, Rejected> {
-        let room = match &mut self.driver {
-            Some(driver) => self
-                .slots
-                .fill(mem::take(&mut request.buffers))
-                .map(|filled| (driver, filled)),
-            None => Err(Buffers::None),
-        };
-        let (driver, filled) = match room {
-            Ok(room) => room,
+        let Self {
+            driver,
+            slots,
+            usual,
+            target,
+            segments,
+            ..
+        } = self;
+        let filled = match slots.fill(mem::take(&mut request.buffers)) {
+            Ok(filled) => filled,
             Err(buffers) => {
                 request.buffers = buffers;
                 let error = FULL;
                 return Err(Rejected { request, error });
             }
         };
-        match self
-            .target
-            .try_place(&request, &filled, driver, &mut self.segments)
-        {
+        match target.try_place(&request, &filled, &mut **driver, segments) {
             Ok(()) => {
+                target.learn::<D>(&request, filled.buffers(), usual, driver);
                 self.pushed = self.pushed.wrapping_add(1);
                 Ok(filled.keep(request.user_data, request.trace))
             }
@@ -494,10 +533,7 @@ impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
 
     /// Sleeps until there may be something to reap.
     fn sleep(&mut self, deadline: u64) -> Result<(), Error> {
-        let Some(driver) = &mut self.driver else {
-            return Ok(());
-        };
-        match driver.wait(deadline) {
+        match self.driver.wait(deadline) {
             Ok(()) => self.statistics.wake_ups += 1,
             // The caller looks once more, and then sees for itself how late it is.
             Err(error) if error.kind == DriverErrorKind::TimedOut => {}
@@ -513,8 +549,7 @@ impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
         let deadline = clock.now().saturating_add(self.options.drain);
         let quiet = clock.poll_until(deadline, || {
             self.poll(drop);
-            let driver = self.driver.as_ref()?;
-            (driver.in_flight() == 0).then_some(())
+            (self.driver.in_flight() == 0).then_some(())
         });
         quiet.is_some()
     }
@@ -524,11 +559,15 @@ impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
 /// use, together with the driver's queue and the driver, until [`Integrated::reset`].
 impl<D: BlockDriver, V: Device> Drop for IntegratedQueue<D, V> {
     fn drop(&mut self) {
-        if self.driver.is_none() || self.drain() {
+        if self.drain() {
+            // SAFETY: it is not used any more, and dropped nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.driver) };
             return;
         }
         let stuck = Self {
-            driver: self.driver.take(),
+            // SAFETY: it is not used here any more, and not dropped.
+            driver: ManuallyDrop::new(unsafe { ManuallyDrop::take(&mut self.driver) }),
+            usual: [None, None],
             slots: core::mem::replace(&mut self.slots, Slots::new(0)),
             segments: Vec::new(),
             shared: self.shared.clone(),

@@ -330,7 +330,9 @@ impl MemoryQueue {
                 ErrorKind::NotRegistered,
                 "a buffer is of another device's pool: use a pool of this one",
             ))?;
-            if buffer.length() == 0 || !address.0.is_multiple_of(limits.segment_alignment.into()) {
+            if buffer.bytes().is_empty()
+                || !address.0.is_multiple_of(limits.segment_alignment.into())
+            {
                 return Err(invalid(
                     "a buffer is empty, or less aligned than the limits say",
                 ));
@@ -401,7 +403,8 @@ impl MemoryQueue {
                 Ok(()) => usize::MAX,
                 Err(_) => usize::try_from(waiting.fate.torn).unwrap_or(usize::MAX),
             };
-            for buffer in (0..).map_while(|index| buffers.get(index)) {
+            for part in (0..).map_while(|index| buffers.get(index)) {
+                let buffer = part.bytes();
                 let length = buffer.len().min(left);
                 medium[at..at + length].copy_from_slice(&buffer[..length]);
                 at += length;

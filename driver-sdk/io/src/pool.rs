@@ -5,7 +5,7 @@ use core::{
     fmt,
     num::NonZeroU64,
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use spillway_hal::{Both, DmaBuffer, DmaMemory, IoAddress};
@@ -75,8 +75,8 @@ pub(crate) struct Region {
     /// What is added to a pointer, with wrap-around, to get the device's address.
     translation: u64,
     granules: Granules,
-    /// For each granule where a [`SharedBuffer`](crate::SharedBuffer) begins: how many there are.
-    shares: Box<[AtomicU32]>,
+    /// How many granules there are.
+    count: usize,
     /// Keeps the memory mapped and pinned.
     _memory: Box<dyn Keep>,
 }
@@ -94,15 +94,9 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Where the device of `space` finds what is at `pointer`, which is in this region.
     #[inline]
-    pub(crate) fn address(&self, space: IoSpace, pointer: NonNull<u8>) -> Option<IoAddress> {
-        let address = (pointer.addr().get() as u64).wrapping_add(self.translation);
+    pub(crate) fn address(&self, space: IoSpace, pointer: *mut u8) -> Option<IoAddress> {
+        let address = (pointer.addr() as u64).wrapping_add(self.translation);
         (self.space == space).then_some(IoAddress(address))
-    }
-
-    /// How many shared buffers there are that begin at a granule.
-    #[inline]
-    pub(crate) fn shares(&self, granule: u32) -> &AtomicU32 {
-        &self.shares[granule as usize]
     }
 
     /// Makes granules free for others.
@@ -138,7 +132,7 @@ impl Pool {
             space,
             translation: address.0.wrapping_sub(start.addr().get() as u64),
             granules: Granules::new(count),
-            shares: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            count,
             _memory: Box::new(memory),
         };
         Ok(Self {
@@ -170,7 +164,7 @@ impl Pool {
 
     /// Bytes of the pool.
     pub fn capacity(&self) -> usize {
-        self.region.shares.len() * GRANULE
+        self.region.count * GRANULE
     }
 
     /// Bytes that are in no buffer at the moment; they need not be next to each other.

@@ -2,7 +2,7 @@
 //! it, and a queue that keeps buffers while the server has them. How calls and answers travel is the
 //! matter of a [`Path`]: `sync.rs`, `async_.rs` and `shared.rs`.
 
-use alloc::{boxed::Box, sync::Arc, vec};
+use alloc::sync::Arc;
 use core::{mem, ptr::NonNull};
 
 use spillway_abi::{Error as Code, Rights, call::Operation};
@@ -19,7 +19,7 @@ use crate::{
     QueueOptions, Rejected, Request, RequestId, Statistics, WaitMode,
     pool::IoSpace,
     protocol::{Answer, Block, Call, Finished, Place, Protocol, Registered, block, key, share},
-    slots::Slots,
+    slots::{Slots, Taken},
 };
 
 /// What the server gets to do with the memory of a pool. It can pass it on: a server that stands
@@ -196,12 +196,12 @@ pub trait Path {
     /// Begins everything that was sent.
     fn kick(&mut self);
 
-    /// Takes what has been answered. Never waits.
+    /// Takes what has been answered: tells of each, and what came of it if it failed. Never waits.
     ///
     /// # Errors
     ///
     /// [`Ended`], when no more will come, and the server and its device have let go of everything.
-    fn take(&mut self, each: impl FnMut(u64, Answer)) -> Result<(), Ended>;
+    fn take(&mut self, each: impl FnMut(u64, Option<Answer>)) -> Result<(), Ended>;
 
     /// Begins everything that was sent, and sleeps until something may have been answered.
     ///
@@ -221,8 +221,6 @@ const LOOK_AGAIN: u32 = 64;
 pub struct RemoteQueue<P: Protocol, T: Path> {
     path: T,
     slots: Slots,
-    /// By slot: whether the request changes something at the server.
-    writes: Box<[bool]>,
     checks: P::Checks,
     memory: Registered,
     /// Requests that were accepted, of which the other side was told, and given back, counted
@@ -247,7 +245,6 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         Self {
             path,
             slots: Slots::new(depth.into()),
-            writes: vec![false; depth.into()].into(),
             checks: P::checks(&connection.facts),
             memory: connection.memory,
             pushed: 0,
@@ -271,7 +268,7 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
             Ok(filled) => filled,
             Err(buffers) => return Err(reject::<P>(rest, buffers, self.no_room())),
         };
-        let call = match P::call(&self.checks, &rest, filled.buffers(), self.memory) {
+        let call = match P::call(&mut self.checks, &rest, filled.buffers(), self.memory) {
             Ok(call) => call,
             Err(error) => return Err(reject::<P>(rest, filled.empty(), error)),
         };
@@ -280,11 +277,9 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         if let Err(ended) = self.path.send(&call, tag, trace.0) {
             return Err(reject::<P>(rest, filled.empty(), failed(ended.0)));
         }
-        if let Some(writes) = self.writes.get_mut(tag as u32 as usize) {
-            *writes = call.write;
-        }
         self.pushed = self.pushed.wrapping_add(1);
-        Ok(filled.keep(user_data, trace))
+        // Whether something changes at the server.
+        Ok(filled.keep_with(user_data, trace, call.write))
     }
 
     /// Why there is no room.
@@ -314,19 +309,17 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         let Self {
             path,
             slots,
-            writes,
             statistics,
             ..
         } = self;
         let mut count = 0u32;
-        let taken = path.take(|tag, answer| {
-            let Some(kept) = slots.find_by_tag(tag) else {
+        let taken = path.take(|tag, failure| {
+            let Some(kept) = slots.find(RequestId(tag)) else {
                 statistics.strays += 1;
                 return;
             };
             count += 1;
-            let id = kept.id();
-            completed(finish::<P>(id, kept.take(), answer, writes));
+            completed(finish::<P>(kept.take(), failure));
         });
         self.given_back = self.given_back.wrapping_add(count);
         let count = match taken {
@@ -344,8 +337,8 @@ impl<P: Protocol, T: Path> RemoteQueue<P, T> {
         let names: alloc::vec::Vec<_> = self.slots.names().collect();
         for &id in &names {
             if let Some(kept) = self.slots.find(id) {
-                let answer = Answer::failed(ended.0, 0);
-                completed(finish::<P>(id, kept.take(), answer, &self.writes));
+                let failure = Some(Answer::failed(ended.0, 0));
+                completed(finish::<P>(kept.take(), failure));
             }
         }
         self.given_back = self.pushed;
@@ -468,22 +461,24 @@ impl<P: Protocol, T: Path> Drop for RemoteQueue<P, T> {
 }
 
 #[inline(always)]
-fn finish<P: Protocol>(
-    id: RequestId,
-    (user_data, trace, buffers): (u64, crate::TraceId, Buffers),
-    answer: Answer,
-    writes: &[bool],
-) -> P::Completion {
+fn finish<P: Protocol>(taken: Taken, failure: Option<Answer>) -> P::Completion {
     // What the device stored comes before what the application loads.
     core::sync::atomic::fence(core::sync::atomic::Ordering::Acquire);
-    let kept = Finished {
+    let Taken {
         id,
         user_data,
         trace,
         buffers,
-        writes: answer.status != 0 && writes.get(id.0 as u32 as usize) == Some(&true),
+        note,
+    } = taken;
+    let finished = Finished {
+        id,
+        user_data,
+        trace,
+        buffers,
+        writes: note,
     };
-    P::completion(kept, answer)
+    P::completion(finished, failure)
 }
 
 #[cold]

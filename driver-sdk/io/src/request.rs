@@ -5,7 +5,7 @@ use core::fmt;
 
 use spillway_hal::block::{ByteOffset, Operation};
 
-use crate::{Buffer, Error, SharedBuffer};
+use crate::{Buffer, Error, SharedBuffer, buffer::Part};
 
 /// The memory of a request, given away with it and given back with its completion.
 #[derive(Debug, Default)]
@@ -54,24 +54,18 @@ impl Buffers {
 
     /// The bytes that are selected in all of them, which is how much the request moves.
     pub fn bytes(&self) -> u64 {
-        let of = |buffer: &Buffer| u64::from(buffer.length());
-        match self {
-            Self::None => 0,
-            Self::One(buffer) => of(buffer),
-            Self::Shared(buffer) => of(buffer.buffer()),
-            Self::List(buffers) => buffers.iter().map(of).sum(),
-            Self::SharedList(buffers) => buffers.iter().map(|shared| of(shared.buffer())).sum(),
-        }
+        let parts = (0..).map_while(|index| self.get(index));
+        parts.map(|part| part.bytes().len() as u64).sum()
     }
 
-    /// The buffer at `index`, for its address.
-    pub(crate) fn get(&self, index: usize) -> Option<&Buffer> {
+    /// The buffer at `index`.
+    pub(crate) fn get(&self, index: usize) -> Option<Part<'_>> {
         match self {
             Self::None => None,
-            Self::One(buffer) => (index == 0).then_some(buffer),
-            Self::Shared(buffer) => (index == 0).then(|| buffer.buffer()),
-            Self::List(buffers) => buffers.get(index),
-            Self::SharedList(buffers) => buffers.get(index).map(SharedBuffer::buffer),
+            Self::One(buffer) => (index == 0).then_some(Part::Owned(buffer)),
+            Self::Shared(buffer) => (index == 0).then_some(Part::Shared(buffer)),
+            Self::List(buffers) => buffers.get(index).map(Part::Owned),
+            Self::SharedList(buffers) => buffers.get(index).map(Part::Shared),
         }
     }
 }

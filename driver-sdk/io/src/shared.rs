@@ -10,7 +10,7 @@
 //!
 //! # What it costs
 //!
-//! Copies of 64 bytes to the server and 16 bytes back, and the two lines of the rings' headers, once
+//! Copies of 40 bytes to the server and 16 bytes back, and the two lines of the rings' headers, once
 //! a batch. The server is known: program and server share a layout, and a pool of memory. On one core
 //! a batch costs two entries to the kernel: here `signal_and_wait`, and one call of the server that
 //! takes the signal along.
@@ -193,7 +193,7 @@ impl Path for SharedPath {
     }
 
     #[inline(always)]
-    fn take(&mut self, mut each: impl FnMut(u64, Answer)) -> Result<(), Ended> {
+    fn take(&mut self, mut each: impl FnMut(u64, Option<Answer>)) -> Result<(), Ended> {
         let Ok(ready) = self.rings.dones.ready() else {
             return self.give_up();
         };
@@ -202,8 +202,8 @@ impl Path for SharedPath {
             return self.look();
         }
         for words in ready {
-            let done = Done::from_words(words);
-            each(done.tag, done.answer);
+            let (tag, failure) = Done::outcome(words);
+            each(tag, failure);
         }
         self.rings.dones.release();
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The table has its final size from the start, so no request allocates. A slot fills one cache
 //! line, and idle ones are a list, the last used first. The name of a request is the index of its
-//! slot and how often that has been used, so a completion that comes twice, or for a request that
+//! slot and the number of the request on its queue, 48 bits together, so a completion that comes twice, or for a request that
 //! never was, finds nothing.
 
 use alloc::boxed::Box;
@@ -10,21 +10,26 @@ use core::mem;
 
 use crate::{Buffers, Completion, Error, RequestId, TraceId};
 
-/// Added to a name for its next use: the index is in the lower half.
-const USE: u64 = 1 << 32;
-/// Set in the name that an idle slot has. No index is so large.
-const IDLE: u64 = 1 << 31;
+/// In a name the index is below these bits, and 32 bits that count requests are above.
+const INDEX_BITS: u32 = 16;
+/// More slots there cannot be.
+const MOST: u32 = 1 << 15;
+/// The name that an idle slot has: no index is so large.
+const IDLE: u64 = u64::MAX;
 
 /// A place for one request, while the other side has it.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
     /// `None` in an idle slot.
     buffers: Buffers,
     /// The request's; in an idle slot the index of the next one.
     user_data: u64,
     trace: TraceId,
-    /// The name of the request that is here; in an idle slot that of the last one, and [`IDLE`].
+    /// The name of the request that is here, or [`IDLE`].
     id: u64,
+    /// A note of who keeps the request.
+    note: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
@@ -35,12 +40,15 @@ pub(crate) struct Slots {
     slots: Box<[Slot]>,
     /// The first idle slot; past the end if there is none.
     idle: u64,
+    /// Requests so far, modulo 2^32.
+    count: u32,
 }
 
 /// An idle slot that has the memory of a request already, so that it is moved only once.
 pub(crate) struct Filled<'a> {
     slot: &'a mut Slot,
     idle: &'a mut u64,
+    count: &'a mut u32,
     id: u64,
 }
 
@@ -51,18 +59,30 @@ pub(crate) struct Kept<'a> {
     id: RequestId,
 }
 
+/// A request that is no longer kept.
+pub(crate) struct Taken {
+    pub(crate) id: RequestId,
+    pub(crate) user_data: u64,
+    pub(crate) trace: TraceId,
+    pub(crate) buffers: Buffers,
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    pub(crate) note: bool,
+}
+
 impl Slots {
-    /// Room for `capacity` requests, less than 2^31.
+    /// Room for `capacity` requests, at most 2^15.
     pub(crate) fn new(capacity: u32) -> Self {
         let slot = |index| Slot {
             buffers: Buffers::None,
             user_data: u64::from(index) + 1,
             trace: TraceId(0),
-            id: u64::from(index) | IDLE,
+            id: IDLE,
+            note: false,
         };
         Self {
-            slots: (0..capacity.min(IDLE as u32)).map(slot).collect(),
+            slots: (0..capacity.min(MOST)).map(slot).collect(),
             idle: 0,
+            count: 0,
         }
     }
 
@@ -79,40 +99,31 @@ impl Slots {
         // There was nothing, so there is nothing to drop.
         mem::forget(mem::replace(&mut slot.buffers, buffers));
         Ok(Filled {
-            id: slot.id.wrapping_add(USE - IDLE),
+            id: u64::from(self.count) << INDEX_BITS | self.idle,
             slot,
             idle: &mut self.idle,
+            count: &mut self.count,
         })
     }
 
     /// The request of this name, to be taken out; `None` if there is none.
     #[inline(always)]
     pub(crate) fn find(&mut self, id: RequestId) -> Option<Kept<'_>> {
-        let slot = self.slots.get_mut(id.0 as u32 as usize)?;
+        let slot = self.slots.get_mut(usize::from(id.0 as u16))?;
         let idle = &mut self.idle;
         (slot.id == id.0).then_some(Kept { slot, idle, id })
-    }
-
-    /// The request of whose name these are the lower 48 bits.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
-    #[inline(always)]
-    pub(crate) fn find_by_tag(&mut self, tag: u64) -> Option<Kept<'_>> {
-        let slot = self.slots.get_mut(tag as u32 as usize)?;
-        let (idle, id) = (&mut self.idle, RequestId(slot.id));
-        let same = (slot.id ^ tag) & crate::protocol::TAG_MASK == 0;
-        same.then_some(Kept { slot, idle, id })
     }
 
     /// The names of all requests that are here.
     #[cfg_attr(not(feature = "native"), allow(dead_code))]
     pub(crate) fn names(&self) -> impl Iterator<Item = RequestId> {
-        let used = self.slots.iter().filter(|slot| slot.id & IDLE == 0);
+        let used = self.slots.iter().filter(|slot| slot.id != IDLE);
         used.map(|slot| RequestId(slot.id))
     }
 
     /// Whether there is a request of this name.
     pub(crate) fn contains(&self, id: RequestId) -> bool {
-        let slot = self.slots.get(id.0 as u32 as usize);
+        let slot = self.slots.get(usize::from(id.0 as u16));
         slot.is_some_and(|slot| slot.id == id.0)
     }
 }
@@ -133,10 +144,19 @@ impl Filled<'_> {
     /// Keeps the request: the other side has it.
     #[inline(always)]
     pub(crate) fn keep(self, user_data: u64, trace: TraceId) -> RequestId {
+        *self.count = self.count.wrapping_add(1);
         *self.idle = mem::replace(&mut self.slot.user_data, user_data);
         self.slot.id = self.id;
         self.slot.trace = trace;
         RequestId(self.id)
+    }
+
+    /// The same, with a note.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn keep_with(self, user_data: u64, trace: TraceId, note: bool) -> RequestId {
+        self.slot.note = note;
+        self.keep(user_data, trace)
     }
 
     /// Gives the memory back, and leaves the slot idle.
@@ -146,36 +166,37 @@ impl Filled<'_> {
 }
 
 impl Kept<'_> {
-    /// The request's name.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
+    /// Takes the request out.
     #[inline(always)]
-    pub(crate) fn id(&self) -> RequestId {
-        self.id
-    }
-
-    /// Takes the request out: the application's number, the trace, and the memory.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
-    #[inline(always)]
-    pub(crate) fn take(self) -> (u64, TraceId, Buffers) {
+    pub(crate) fn take(self) -> Taken {
         let Self { slot, idle, id } = self;
-        slot.id = id.0 | IDLE;
-        let next = mem::replace(idle, u64::from(id.0 as u32));
-        let user_data = mem::replace(&mut slot.user_data, next);
-        (user_data, slot.trace, mem::take(&mut slot.buffers))
+        slot.id = IDLE;
+        let next = mem::replace(idle, u64::from(id.0 as u16));
+        Taken {
+            id,
+            user_data: mem::replace(&mut slot.user_data, next),
+            trace: slot.trace,
+            buffers: mem::take(&mut slot.buffers),
+            note: slot.note,
+        }
     }
 
     /// Takes the request out, as a completion.
     #[inline(always)]
     pub(crate) fn complete(self, result: Result<(), Error>) -> Completion {
-        let Self { slot, idle, id } = self;
-        slot.id = id.0 | IDLE;
-        let next = mem::replace(idle, u64::from(id.0 as u32));
+        let Taken {
+            id,
+            user_data,
+            trace,
+            buffers,
+            ..
+        } = self.take();
         Completion {
             id,
-            user_data: mem::replace(&mut slot.user_data, next),
-            trace: slot.trace,
+            user_data,
+            trace,
             result,
-            buffers: mem::take(&mut slot.buffers),
+            buffers,
         }
     }
 }
@@ -232,36 +253,43 @@ mod tests {
     #[test]
     fn names_wrap_around() {
         let mut slots = Slots::new(1);
-        slots.slots[0].id = u64::from(u32::MAX) << 32 | IDLE;
+        slots.count = u32::MAX;
         let id = keep(&mut slots);
-        assert_eq!(id, RequestId(0));
+        assert_eq!(id, RequestId(u64::from(u32::MAX) << INDEX_BITS));
         assert!(slots.contains(id));
         let _ = slots.find(id).unwrap().complete(Ok(()));
         assert!(!slots.contains(id));
-    }
-
-    #[test]
-    fn a_tag_finds_what_is_there_and_nothing_that_is_idle() {
-        let mut slots = Slots::new(2);
-        slots.slots[0].id = u64::from(u32::MAX - 1) << 32 | IDLE;
-        let id = keep(&mut slots);
-        let tag = id.0 & crate::protocol::TAG_MASK;
-        assert!(slots.find_by_tag(tag ^ 1 << 40).is_none());
-        assert_eq!(slots.find_by_tag(tag).unwrap().id(), id);
-        let _ = slots.find_by_tag(tag).unwrap().complete(Ok(()));
-        assert!(slots.find_by_tag(tag).is_none());
-        for tag in [0, 1, 2, IDLE, IDLE | 1] {
-            assert!(slots.find_by_tag(tag).is_none());
-        }
+        assert_eq!(keep(&mut slots), RequestId(0));
     }
 
     #[test]
     fn unknown_names_find_nothing() {
         let mut slots = Slots::new(2);
         let id = keep(&mut slots);
-        for name in [0, 1, 2, USE + 1, IDLE, USE | IDLE, 1 | IDLE, !0, 1 << 63] {
+        let next = 1 << INDEX_BITS;
+        for name in [
+            1,
+            2,
+            next,
+            next | 1,
+            IDLE,
+            IDLE >> INDEX_BITS,
+            1 << 15,
+            1 << 63,
+        ] {
             assert!(slots.find(RequestId(name)).is_none(), "{name:#x}");
         }
         let _ = slots.find(id).unwrap().complete(Ok(()));
+        assert!(slots.find(id).is_none());
+    }
+
+    #[test]
+    fn there_are_as_many_as_an_index_can_name() {
+        let mut slots = Slots::new(u32::MAX);
+        assert_eq!(slots.capacity(), MOST as usize);
+        let names: alloc::collections::BTreeSet<_> =
+            (0..1 << 15).map(|_| keep(&mut slots).0).collect();
+        assert_eq!(names.len(), 1 << 15);
+        assert!(slots.fill(Buffers::None).is_err());
     }
 }

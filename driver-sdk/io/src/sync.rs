@@ -173,9 +173,9 @@ impl Path for SyncPath {
     fn kick(&mut self) {}
 
     #[inline(always)]
-    fn take(&mut self, mut each: impl FnMut(u64, Answer)) -> Result<(), Ended> {
+    fn take(&mut self, mut each: impl FnMut(u64, Option<Answer>)) -> Result<(), Ended> {
         for (tag, answer) in self.answers.drain(..) {
-            each(tag, answer);
+            each(tag, answer.failure());
         }
         Ok(())
     }

@@ -142,6 +142,33 @@ mod tests {
         format!("[[process]]\nname = \"p\"\nprogram = \"hello\"\n{keys}\n")
     }
 
+    /// The text of a file of the repository.
+    fn read(path: &std::path::Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn every_manifest_of_the_repository_is_right() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folder = std::fs::read_dir(root.join("manifests")).unwrap();
+        for file in folder {
+            let path = file.unwrap().path();
+            assert_eq!(refusal(&read(&path)), "accepted", "{}", path.display());
+        }
+        // And those that the documents show: the blocks that have a process with a program.
+        let mut shown = 0;
+        for page in ["manifest.md", "devmgr.md", "driver-sdk.md"] {
+            let text = read(&root.join("docs").join(page));
+            let blocks = text.split("```toml").skip(1);
+            let blocks = blocks.filter_map(|rest| rest[rest.find('\n')?..].split("```").next());
+            for block in blocks.filter(|block| block.contains("[[process]]")) {
+                assert_eq!(refusal(block), "accepted", "{page}: {block}");
+                shown += 1;
+            }
+        }
+        assert!(shown >= 3);
+    }
+
     #[test]
     fn every_key_is_understood() {
         let source = parse(

@@ -7,16 +7,16 @@ use core::sync::atomic::Ordering;
 #[cfg(loom)]
 use loom::sync::atomic::Ordering;
 
-use crate::{Corrupt, Entry, Refused, RingHeader, Word, run::Run, shared::Shared, wake};
+use crate::{Corrupt, Entry, InPlace, Refused, RingHeader, Word, run::Run, shared::Shared, wake};
 
 /// The half of a ring that reads entries of type `E` from memory that lives for `'m`.
 pub struct Consumer<'m, E> {
-    ring: Shared<'m, E>,
+    pub(crate) ring: Shared<'m, E>,
     /// The index of the next entry.
-    head: u32,
+    pub(crate) head: u32,
     /// The tail as last seen. Equal to `head` for ever once the ring is corrupt, so that `pop` has
     /// one comparison to make.
-    tail: u32,
+    pub(crate) tail: u32,
     /// The tail at which the ring is full: the head as the producer knows it, and a ring's length.
     limit: u32,
     corrupt: bool,
@@ -119,6 +119,27 @@ impl<'m, E: Entry> Consumer<'m, E> {
             entries: self.ring.run(head, tail),
             consumer: self,
         })
+    }
+
+    /// The next entry where it lies, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Self::pop).
+    #[inline]
+    pub fn front(&mut self) -> Result<Option<InPlace<'_, E>>, Corrupt> {
+        if self.head == self.tail && self.available()? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.ring.in_place(self.head)))
+    }
+
+    /// Takes the next entry without a look at it. Nothing if there was none at the last look.
+    #[inline]
+    pub const fn skip(&mut self) {
+        if self.head != self.tail {
+            self.head = self.head.wrapping_add(1);
+        }
     }
 
     /// Pops as many entries as there are and fit into the slice. Returns how many.

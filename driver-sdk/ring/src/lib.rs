@@ -43,6 +43,7 @@ mod copy;
 mod entry;
 mod error;
 mod header;
+mod in_place;
 mod producer;
 mod run;
 mod shared;
@@ -55,6 +56,7 @@ pub use consumer::{Consumer, Ready};
 pub use entry::{Entry, Words};
 pub use error::{Corrupt, PushError, Refused};
 pub use header::{FEATURES, Info, MAX_ENTRIES, RingHeader, Side, VERSION};
+pub use in_place::{InPlace, pass};
 pub use producer::Producer;
 pub use shared::split;
 

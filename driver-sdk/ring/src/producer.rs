@@ -11,12 +11,12 @@ use crate::{Corrupt, Entry, PushError, Refused, RingHeader, Word, shared::Shared
 
 /// The half of a ring that writes entries of type `E` into memory that lives for `'m`.
 pub struct Producer<'m, E> {
-    ring: Shared<'m, E>,
+    pub(crate) ring: Shared<'m, E>,
     /// The index of the next entry.
-    tail: u32,
+    pub(crate) tail: u32,
     /// The tail at which the ring is full: `head`, and a ring's length. Equal to `tail` for ever
     /// once the ring is corrupt, so that `push` has one comparison to make.
-    limit: u32,
+    pub(crate) limit: u32,
     /// The head as last seen.
     head: u32,
     /// The tail as the consumer knows it.

@@ -3,7 +3,9 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::{Consumer, Entry, MAX_ENTRIES, Producer, Refused, RingHeader, Word, copy, run::Run};
+use crate::{
+    Consumer, Entry, InPlace, MAX_ENTRIES, Producer, Refused, RingHeader, Word, copy, run::Run,
+};
 
 /// The memory of a ring of `E`.
 pub(crate) struct Shared<'m, E> {
@@ -56,6 +58,18 @@ impl<'m, E: Entry> Shared<'m, E> {
         let position = (index & self.mask) as usize;
         // SAFETY: the position is below the number of entries, all of which are alive.
         unsafe { self.words.add(position * E::WORDS) }
+    }
+
+    /// Entries from that of an index on that follow each other in memory.
+    #[inline(always)]
+    pub fn straight(&self, index: u32) -> u32 {
+        self.count() - (index & self.mask)
+    }
+
+    /// The entry of an index, where it lies.
+    #[inline(always)]
+    pub fn in_place(&self, index: u32) -> InPlace<'_, E> {
+        InPlace::new(self.slot(index))
     }
 
     /// A copy of the entry of an index.

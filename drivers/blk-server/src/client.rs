@@ -9,7 +9,7 @@ use driver_sdk::{
     hal::{
         IoAddress,
         block::{
-            BlockCount, BlockDriver, BlockDriverQueue, BlockLimits, Lba, NamespaceId, Operation,
+            BlockCount, BlockDriver, BlockDriverQueue, BlockLimits, NamespaceId, Operation,
             Request, RequestFlags, Segment, Shape,
         },
     },
@@ -178,18 +178,11 @@ impl<B: Backend> Client<B> {
         }
     }
 
-    /// The block and the address of a call whose words these are, and what the driver knows of it, if
-    /// it is a usual one. Everything that [`check`](Self::check) looks at was looked at.
+    /// What its reads, or writes, are like: those whose first word is like this one. Who finds a call
+    /// there has looked at everything that [`check`](Self::check) looks at.
     #[inline(always)]
-    pub fn usual(
-        &self,
-        first: u64,
-        place: u64,
-        memory: u64,
-    ) -> Option<(&PreparedOf<B>, Lba, IoAddress)> {
-        let usual = self.usual[first as usize & 1].as_ref()?;
-        let (lba, address) = usual.find(first, place, memory)?;
-        Some((&usual.prepared, lba, address))
+    pub fn usual(&self, first: u64) -> Option<&Usual<PreparedOf<B>>> {
+        self.usual[first as usize & 1].as_ref()
     }
 
     /// Nothing is in flight: what waited for that goes.

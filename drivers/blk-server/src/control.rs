@@ -24,7 +24,7 @@ use driver_sdk::{
 use crate::{
     backend::{Backend, capacity},
     client::{Client, Link, MAX_LINKS},
-    server::{BlkServer, EVENTS, INTERRUPT},
+    server::BlkServer,
 };
 
 /// Clients that can be connected at once.
@@ -54,18 +54,6 @@ impl<B: Backend> BlkServer<B> {
         match self.hot.clients.get(index) {
             Some(Some(client)) if client.object == request.object() => self.ask(index, request),
             _ => request.refuse(Error::Gone).send(),
-        }
-    }
-
-    /// A wait of the server's own is over.
-    #[inline]
-    pub(crate) fn happened(&mut self, user_data: u64) {
-        if user_data == INTERRUPT {
-            self.waits_for_interrupt = false;
-        } else if let Some(index) = user_data.checked_sub(EVENTS)
-            && let Some(Some(link)) = self.hot.links.get_mut(index as usize)
-        {
-            link.is_waited_for = false;
         }
     }
 

@@ -17,7 +17,7 @@ use driver_sdk::{
         DriverError, IoAddress,
         block::{BlockBatch, BlockDriverQueue, Completed},
     },
-    io::protocol::{Answer, Call, Done, LIFELINE, TAG_MASK, first_word},
+    io::protocol::{Answer, CALL_WORDS, Call, Done, LIFELINE, TAG_MASK},
     rt::object::message,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     client::{Client, Link, MAX_PENDING, QueueOf},
     flights::{BY_MESSAGE, Flight, Flights, from_rings, origin},
     out::{Out, Slots, failure, is_fatal, refused},
+    usual::Usual,
 };
 
 /// Requests that one ring gets started before it is another's turn.
@@ -52,6 +53,8 @@ pub struct Hot<B: Backend> {
     pub(crate) lost: bool,
     /// There are completions in rings that clients have not been woken for.
     pub(crate) dirty: bool,
+    /// A request of the queue waits for the device's interrupt.
+    pub(crate) waits_for_interrupt: bool,
 }
 
 /// The call in a message, if it is one for the driver, and the index of its client.
@@ -71,12 +74,17 @@ impl<B: Backend> Hot<B> {
         self.queue.capacity().saturating_sub(self.queue.in_flight())
     }
 
-    /// Starts what has come by messages. Stops at a completion that is something else, which is
-    /// returned.
-    #[inline]
+    /// Starts what has come by messages, and notices which of the server's own waits are over. Stops at
+    /// a message that is something else, which is returned.
+    #[inline(never)]
     pub(crate) fn take_messages(&mut self) -> Result<(usize, Option<Completion>), Error> {
         let mut count = 0;
         while let Some(completion) = self.out.io.pop()? {
+            if !completion.is_message() {
+                self.happened(completion.user_data);
+                continue;
+            }
+            count += 1;
             let found = message(&completion).and_then(|(_, message)| {
                 let (call, index) = call_of(&message)?;
                 let client = self.clients.get(index)?.as_ref()?;
@@ -85,7 +93,6 @@ impl<B: Backend> Hot<B> {
             let Some((message, call, index)) = found else {
                 return Ok((count, Some(completion)));
             };
-            count += 1;
             self.take_message(index, &call, message.token);
         }
         Ok((count, None))
@@ -122,10 +129,14 @@ impl<B: Backend> Hot<B> {
         let Some(tag) = self.flights.begin(flight) else {
             return self.out.reply(token, refused(Error::LimitReached));
         };
-        let first = first_word(call.write, call.length);
-        if let Some((prepared, lba, address)) = client.usual(first, call.place, call.memory.0)
-            && let mut batch = self.queue.batch()
-            && batch.submit_prepared(prepared, lba, address, tag)
+        let words = call.to_words(tag, 0);
+        if let Some(usual) = client.usual(words[0])
+            && place(
+                &mut self.queue.batch(),
+                usual,
+                &words,
+                from_rings(BY_MESSAGE),
+            )
         {
             client.in_flight += 1;
             return;
@@ -183,16 +194,23 @@ impl<B: Backend> Hot<B> {
         let mut ready = ready.take(count);
         let rings = from_rings(index);
         let mut refusals = 0;
+        let mut kind = 0;
         loop {
-            let mut batch = self.queue.batch();
-            let other = ready.find(|&[first, place, memory, tag, _]| {
-                let usual = client.usual(first, place, memory);
-                !usual.is_some_and(|(prepared, lba, address)| {
-                    batch.submit_prepared(prepared, lba, address, tag & TAG_MASK | rings)
-                })
-            });
-            drop(batch);
+            // A run of those that are like the last one.
+            let other = match client.usual(kind) {
+                Some(usual) => {
+                    let mut batch = self.queue.batch();
+                    ready.find(|words| !place(&mut batch, usual, words, rings))
+                }
+                None => ready.next(),
+            };
             let Some(words) = other else { break };
+            kind = words[0];
+            if let Some(usual) = client.usual(kind)
+                && place(&mut self.queue.batch(), usual, &words, rings)
+            {
+                continue;
+            }
             let (call, tag) = Call::from_words(words);
             let (queue, lost) = (&mut self.queue, &mut self.lost);
             if let Err(answer) = start(client, queue, &call, None, tag | rings, lost) {
@@ -235,6 +253,21 @@ impl<B: Backend> Hot<B> {
         finisher.settle();
         count
     }
+}
+
+/// Gives a call to the driver, if it is a usual one and the driver takes it: the short way.
+#[inline(always)]
+fn place<T: BlockBatch>(
+    batch: &mut T,
+    usual: &Usual<T::Prepared>,
+    &[first, place, memory, tag, _]: &[u64; CALL_WORDS],
+    origin: u64,
+) -> bool {
+    let found = usual.find(first, place, memory);
+    found.is_some_and(|(lba, address)| {
+        let tag = tag & TAG_MASK | origin;
+        batch.submit_prepared(&usual.prepared, lba, address, tag)
+    })
 }
 
 /// Gives a call to the driver, if it is right: the long way, after which the usual one is known.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Answers to messages, and signals for those who sleep beside their rings, are held back while the
-//! device goes on answering, for a bounded number of looks, so that a batch costs one entry to
-//! the kernel. That entry is also the one in which the server waits.
+//! device goes on answering, for a bounded number of answers and looks, so that a batch costs one entry
+//! to the kernel. That entry is also the one in which the server waits.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -29,20 +29,19 @@ use crate::{
     flights::Flights,
     hot::Hot,
     out::{Out, Slots},
+    wake::{EVENTS, INTERRUPT},
 };
-
-/// The user data of the wait for the device's interrupt.
-pub(crate) const INTERRUPT: u64 = 1;
-/// The user data of waits for clients' events begins here; the number of the rings is added.
-pub(crate) const EVENTS: u64 = 16;
 
 /// Slots of the window for requests whose data is copied, and bytes of each.
 const WINDOW: (u32, usize) = (16, 64 << 10);
 /// Entries of the queue in which everything arrives.
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 1024;
-/// Looks in a row, with or without success, for which answers are held back.
-const HOLD: u32 = 64;
+/// Answers are held back until so many requests and answers more have passed, or so many looks were in
+/// vain: the first bounds what one client may have while another waits to be woken, the second for how
+/// long the device may take.
+const HOLD: usize = 64;
+const HOLD_LOOKS: u32 = 256;
 /// How long the server sleeps with requests at the device, in nanoseconds: then it looks whether any
 /// is late.
 const TICK: u64 = 500_000_000;
@@ -130,7 +129,6 @@ pub struct BlkServer<B: Backend> {
     pub(crate) ranges: Vec<Range>,
     /// Connections so far.
     pub(crate) connections: u64,
-    pub(crate) waits_for_interrupt: bool,
     pub(crate) idle: Idle,
     options: Options,
     /// Keeps the window reachable for the device.
@@ -179,12 +177,12 @@ impl<B: Backend> BlkServer<B> {
                 attention: false,
                 lost: false,
                 dirty: false,
+                waits_for_interrupt: false,
                 queue,
             },
             backend,
             ranges,
             connections: 0,
-            waits_for_interrupt: false,
             idle: Idle::default(),
             options,
             _window: pinned.map(|(pinned, _)| pinned),
@@ -200,7 +198,7 @@ impl<B: Backend> BlkServer<B> {
         let (mut held, mut vain) = (0, 0);
         loop {
             let found = self.look()?;
-            if self.hot.queue.in_flight() == 0 {
+            if self.hot.queue.in_flight() == 0 && self.hot.pending == 0 {
                 (held, vain) = (0, 0);
                 if !self.sleep(false)? {
                     return Ok(());
@@ -215,8 +213,8 @@ impl<B: Backend> BlkServer<B> {
                 vain += 1;
             }
             if self.hot.owes() {
-                held += 1;
-                if held >= HOLD {
+                held += found;
+                if held >= HOLD || vain >= HOLD_LOOKS {
                     held = 0;
                     self.hot.wake();
                     self.hot.out.io.enter(0, Deadline::NOW)?;
@@ -253,7 +251,6 @@ impl<B: Backend> BlkServer<B> {
         Ok(found)
     }
 
-    /// Takes messages, and what the server itself has waited for.
     #[inline]
     fn take_messages(&mut self) -> Result<usize, Error> {
         let mut found = 0;
@@ -261,11 +258,7 @@ impl<B: Backend> BlkServer<B> {
             let (count, other) = self.hot.take_messages()?;
             found += count;
             match other {
-                Some(completion) if completion.is_message() => {
-                    found += 1;
-                    self.control(&completion);
-                }
-                Some(completion) => self.happened(completion.user_data),
+                Some(completion) => self.control(&completion),
                 None => return Ok(found),
             }
         }
@@ -300,7 +293,11 @@ impl<B: Backend> BlkServer<B> {
     fn sleep(&mut self, for_device: bool) -> Result<bool, Error> {
         let signals = self.hot.wake();
         let Hot {
-            queue, out, links, ..
+            queue,
+            out,
+            links,
+            waits_for_interrupt,
+            ..
         } = &mut self.hot;
         let mut may_sleep = true;
         for (index, link) in links.iter_mut().enumerate() {
@@ -322,10 +319,10 @@ impl<B: Backend> BlkServer<B> {
         if for_device {
             deadline = Deadline::after(core::time::Duration::from_nanos(TICK));
             match B::interrupt(queue) {
-                Some(_) if self.waits_for_interrupt => {}
+                Some(_) if *waits_for_interrupt => {}
                 Some(vector) => {
                     let waited = out.io.submit_wait(vector, INTERRUPT, Deadline::NEVER);
-                    self.waits_for_interrupt = waited.is_ok();
+                    *waits_for_interrupt = waited.is_ok();
                     may_sleep &= waited.is_ok();
                 }
                 None => may_sleep = false,
@@ -355,7 +352,7 @@ impl<B: Backend> BlkServer<B> {
         self.backend.driver().reset()?;
         self.hot.reap();
         self.hot.lost = false;
-        self.waits_for_interrupt = false;
+        self.hot.waits_for_interrupt = false;
         for client in self.hot.clients.iter_mut().flatten() {
             client.forget_usual();
         }

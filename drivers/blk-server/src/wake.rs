@@ -7,8 +7,24 @@ use crate::{backend::Backend, hot::Hot};
 
 /// The user data of signals, whose completions say nothing.
 pub(crate) const SIGNAL: u64 = LATE - 1;
+/// The user data of the wait for the device's interrupt.
+pub(crate) const INTERRUPT: u64 = 1;
+/// The user data of waits for clients' events begins here; the number of the rings is added.
+pub(crate) const EVENTS: u64 = 16;
 
 impl<B: Backend> Hot<B> {
+    /// A wait of the server's own is over.
+    #[inline]
+    pub(crate) fn happened(&mut self, user_data: u64) {
+        if user_data == INTERRUPT {
+            self.waits_for_interrupt = false;
+        } else if let Some(index) = user_data.checked_sub(EVENTS)
+            && let Some(Some(link)) = self.links.get_mut(index as usize)
+        {
+            link.is_waited_for = false;
+        }
+    }
+
     /// Shows clients of rings what is there for them.
     #[inline]
     pub(crate) fn publish(&mut self) {

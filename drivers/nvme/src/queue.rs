@@ -167,6 +167,17 @@ impl<D: Device> BlockDriverQueue for Queue<D> {
     }
 
     #[inline(always)]
+    fn submit_prepared(
+        &mut self,
+        prepared: &Prepared,
+        lba: Lba,
+        address: IoAddress,
+        tag: u64,
+    ) -> bool {
+        self.begin().submit_prepared(prepared, lba, address, tag)
+    }
+
+    #[inline(always)]
     fn batch(&mut self) -> Batch<'_, D> {
         let batch = self.begin();
         // In case that it is forgotten: what it hands out must not be handed out again.

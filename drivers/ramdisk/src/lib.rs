@@ -258,6 +258,26 @@ impl<R: Reach, C: Clock> BlockDriverQueue for Queue<R, C> {
         Ok(())
     }
 
+    fn submit_prepared(&mut self, shape: &Shape, lba: Lba, address: IoAddress, tag: u64) -> bool {
+        let bytes = shape.blocks.bytes(self.disk.options.block_size);
+        let Some(Ok(bytes)) = bytes.map(u32::try_from) else {
+            return false;
+        };
+        if !address.0.is_multiple_of(ALIGNMENT.into()) {
+            return false;
+        }
+        let request = Request {
+            operation: shape.operation,
+            namespace: shape.namespace,
+            lba,
+            blocks: shape.blocks,
+            segments: &[Segment { address, bytes }],
+            flags: shape.flags,
+            tag,
+        };
+        self.submit(&request).is_ok()
+    }
+
     fn batch(&mut self) -> Batch<'_, R, C> {
         Batch(self)
     }
@@ -311,24 +331,7 @@ impl<R: Reach, C: Clock> BlockBatch for Batch<'_, R, C> {
     }
 
     fn submit_prepared(&mut self, shape: &Shape, lba: Lba, address: IoAddress, tag: u64) -> bool {
-        let block_size = self.0.disk.options.block_size;
-        let bytes = shape.blocks.bytes(block_size).map(u32::try_from);
-        let Some(Ok(bytes)) = bytes else {
-            return false;
-        };
-        if !address.0.is_multiple_of(ALIGNMENT.into()) {
-            return false;
-        }
-        let request = Request {
-            operation: shape.operation,
-            namespace: shape.namespace,
-            lba,
-            blocks: shape.blocks,
-            segments: &[Segment { address, bytes }],
-            flags: shape.flags,
-            tag,
-        };
-        self.0.submit(&request).is_ok()
+        self.0.submit_prepared(shape, lba, address, tag)
     }
 }
 

@@ -88,6 +88,47 @@ impl Submission {
     }
 }
 
+/// The words of a [`Submission`] in the ring, by their index.
+pub mod submission_word {
+    /// The handle, and above it the operation.
+    pub const OBJECT: usize = 0;
+    /// [`super::Submission::user_data`].
+    pub const USER_DATA: usize = 1;
+    /// [`super::Submission::trace`].
+    pub const TRACE: usize = 2;
+    /// The arguments.
+    pub const A: usize = 3;
+    /// The second argument.
+    pub const B: usize = 4;
+    /// The third argument.
+    pub const C: usize = 5;
+    /// The fourth argument.
+    pub const D: usize = 6;
+    /// [`super::Submission::deadline`].
+    pub const DEADLINE: usize = 7;
+}
+
+/// The words of a [`Completion`] in the ring, by their index. Those from [`completion_word::WHAT`]
+/// on are written for messages only.
+pub mod completion_word {
+    /// [`super::Completion::user_data`].
+    pub const USER_DATA: usize = 0;
+    /// The status, and above it the service.
+    pub const STATUS: usize = 1;
+    /// [`super::Completion::value`].
+    pub const VALUE: usize = 2;
+    /// [`super::Completion::trace`].
+    pub const TRACE: usize = 3;
+    /// [`super::Completion::what`].
+    pub const WHAT: usize = 4;
+    /// The arguments.
+    pub const A: usize = 5;
+    /// The second argument.
+    pub const B: usize = 6;
+    /// The third argument.
+    pub const C: usize = 7;
+}
+
 /// What came of an operation, or a message to a service that is bound to the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -201,6 +242,31 @@ mod tests {
             prop_assert_eq!(Submission::from_words(words).to_words(), words);
             prop_assert_eq!(Completion::from_words(words).to_words(), words);
         }
+    }
+
+    #[test]
+    fn words_have_their_names() {
+        let words = [0, 1, 2, 3, 4, 5, 6, 7];
+        {
+            use submission_word::{A, B, C, D, DEADLINE, OBJECT, TRACE, USER_DATA};
+            let entry = Submission::from_words(words);
+            assert_eq!((entry.object, entry.operation), (OBJECT as u32, 0));
+            assert_eq!(
+                [entry.user_data, entry.trace],
+                [USER_DATA, TRACE].map(|word| word as u64)
+            );
+            assert_eq!(entry.arguments, [A, B, C, D].map(|word| word as u64));
+            assert_eq!(entry.deadline, DEADLINE as u64);
+        }
+        use completion_word::{A, B, C, STATUS, TRACE, USER_DATA, VALUE, WHAT};
+        let entry = Completion::from_words(words);
+        assert_eq!((entry.status, entry.service), (STATUS as u32, 0));
+        let named = [entry.user_data, entry.value, entry.trace, entry.what];
+        assert_eq!(
+            named,
+            [USER_DATA, VALUE, TRACE, WHAT].map(|word| word as u64)
+        );
+        assert_eq!(entry.arguments, [A, B, C].map(|word| word as u64));
     }
 
     #[test]

@@ -117,18 +117,16 @@ impl<T> HandleTable<T> {
         }
     }
 
-    /// The same for a handle as it stands in a register.
+    /// The same for a handle as it stands in a register, if the object is of a kind.
     #[inline(always)]
-    pub fn get_raw(&self, raw: u64) -> Option<(&T, Rights)> {
-        match self.slots.get(usize::from(raw as u16)) {
-            Some(Slot {
-                object: Some(object),
-                rights,
-                generation,
-                ..
-            }) if u64::from(*generation) == raw >> 16 => Some((object, *rights)),
-            _ => None,
-        }
+    pub fn get_raw<'a, U>(
+        &'a self,
+        raw: u64,
+        kind: impl FnOnce(&'a T) -> Option<U>,
+    ) -> Option<(U, Rights)> {
+        let slot = self.slots.get(usize::from(raw as u16))?;
+        let object = kind(slot.object.as_ref()?)?;
+        (u64::from(slot.generation) == raw >> 16).then_some((object, slot.rights))
     }
 
     /// Takes a handle back and returns what it named. [`Error::BadHandle`] if there is nothing.

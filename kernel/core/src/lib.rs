@@ -23,6 +23,7 @@ pub mod list;
 pub mod log_text;
 pub mod options;
 pub mod pci;
+pub mod places;
 pub mod queue;
 pub mod regions;
 pub mod shootdown;

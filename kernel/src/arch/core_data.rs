@@ -124,6 +124,12 @@ impl Core {
         self.reschedule.get()
     }
 
+    /// The core's number, where the compiler is to know that it is one.
+    #[inline(always)]
+    pub fn index(&self) -> usize {
+        self.index.get() % MAX_CORES
+    }
+
     /// Counts something on this core, and for the process whose thread runs on it.
     #[inline]
     pub fn count(&self, counter: Counter, by: u64) {

@@ -40,6 +40,8 @@ static FEATURES: Once<Features> = Once::new();
 
 /// Whether the entry code may use `xsave`. Read by assembly.
 pub static HAS_XSAVE: AtomicBool = AtomicBool::new(false);
+/// Whether copies may use the registers of AVX.
+pub static HAS_AVX: AtomicBool = AtomicBool::new(false);
 /// Whether user memory is only reached between `stac` and `clac`.
 pub static HAS_SMAP: AtomicBool = AtomicBool::new(false);
 
@@ -124,6 +126,7 @@ pub fn enable_features() {
     }
     set_write_combining();
     HAS_XSAVE.store(features.xsave, Ordering::Relaxed);
+    HAS_AVX.store(features.avx, Ordering::Relaxed);
     HAS_SMAP.store(features.smap, Ordering::Relaxed);
 }
 

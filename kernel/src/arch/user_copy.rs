@@ -8,7 +8,10 @@ use core::{arch::global_asm, mem::MaybeUninit};
 
 use spillway_abi::{Error, counters::Counter, layout};
 
-use super::{core, cpu::HAS_SMAP};
+use super::{
+    core,
+    cpu::{HAS_AVX, HAS_SMAP},
+};
 
 global_asm!(
     // rdi = destination, rsi = source, rdx = bytes; eax = 0 if all were copied, 1 after a fault.
@@ -22,6 +25,8 @@ global_asm!(
     "copy_user_start:",
     "cmp rdx, 64",
     "jb 4f",
+    "cmp byte ptr [rip + {avx}], 0",
+    "jne 9f",
     "3:",
     "movups xmm0, [rsi]",
     "movups xmm1, [rsi + 16]",
@@ -68,7 +73,36 @@ global_asm!(
     "copy_user_fault:",
     "mov eax, 1",
     "jmp 7b",
+    // As many lines of 128 bytes as there are; rcx goes up to 0.
+    ".global copy_user_wide",
+    "copy_user_wide:",
+    "9:",
+    "mov rcx, rdx",
+    "and rcx, -128",
+    "je 3b",
+    "and edx, 127",
+    "add rsi, rcx",
+    "add rdi, rcx",
+    "neg rcx",
+    "10:",
+    "vmovups ymm0, [rsi + rcx]",
+    "vmovups ymm1, [rsi + rcx + 32]",
+    "vmovups ymm2, [rsi + rcx + 64]",
+    "vmovups ymm3, [rsi + rcx + 96]",
+    "vmovups [rdi + rcx], ymm0",
+    "vmovups [rdi + rcx + 32], ymm1",
+    "vmovups [rdi + rcx + 64], ymm2",
+    "vmovups [rdi + rcx + 96], ymm3",
+    "add rcx, 128",
+    "jne 10b",
+    "vzeroupper",
+    ".global copy_user_wide_end",
+    "copy_user_wide_end:",
+    "cmp rdx, 64",
+    "jae 3b",
+    "jmp 4b",
     smap = sym HAS_SMAP,
+    avx = sym HAS_AVX,
 );
 
 unsafe extern "C" {
@@ -76,14 +110,16 @@ unsafe extern "C" {
     static copy_user_start: u8;
     static copy_user_end: u8;
     static copy_user_fault: u8;
+    static copy_user_wide: u8;
+    static copy_user_wide_end: u8;
 }
 
 /// Where a fault at this instruction goes on, if the instruction is part of a copy.
 pub fn recovery(rip: u64) -> Option<u64> {
     let address = |symbol: *const u8| symbol as u64;
     let copy = address(&raw const copy_user_start)..address(&raw const copy_user_end);
-    copy.contains(&rip)
-        .then(|| address(&raw const copy_user_fault))
+    let wide = address(&raw const copy_user_wide)..address(&raw const copy_user_wide_end);
+    (copy.contains(&rip) || wide.contains(&rip)).then(|| address(&raw const copy_user_fault))
 }
 
 /// A range of a program's addresses that lies below the end of user addresses. That says nothing

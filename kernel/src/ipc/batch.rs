@@ -12,9 +12,11 @@ use spillway_abi::{
 };
 
 use super::{
-    Sent, copy, fast,
+    Sent, copy, has_news,
     prepare::prepare,
-    pump, reply,
+    pump,
+    relay::{self, Due},
+    reply,
     reply::Answer,
     requests::{self, Entry, Request},
     send,
@@ -26,9 +28,9 @@ use crate::{
     object::{IoQueue, Object, Service, Thread, queue::completion, thread::Wait},
     sched::{
         self,
-        work::{Progress, Work},
+        work::{self, Progress, Work},
     },
-    syscall::{self, Action, MAX_TRANSFER},
+    syscall::{self, Action, MAX_TRANSFER, Outcome},
 };
 
 /// Entries per step.
@@ -123,10 +125,11 @@ impl Enter {
                 Progress::Asked(_) => return Progress::Done(Err(Error::BadOperation)),
             }
         }
-        let taken = self.take_entries(guard, thread);
+        let mut due = Due::default();
+        let taken = self.take_entries(guard, thread, &mut due);
         // A slot that none of the entries wanted after all.
         decline(guard, thread);
-        match taken {
+        let progress = match taken {
             Err(error) => {
                 self.queue.fail(guard);
                 Progress::Done(Err(error))
@@ -137,7 +140,9 @@ impl Enter {
             }
             Ok(Taken::Stalled(service)) => self.wait(guard, thread, Some(service)),
             Ok(Taken::All) => self.wait(guard, thread, None),
-        }
+        };
+        due.wake(guard);
+        progress
     }
 
     fn with(mut self, rest: Work, user_data: u64, trace: u64) -> Work {
@@ -151,23 +156,30 @@ impl Enter {
     }
 
     /// Takes as many entries as a step may.
-    fn take_entries(&self, guard: &mut Guard, thread: &Arc<Thread>) -> Result<Taken, Error> {
+    fn take_entries(
+        &self,
+        guard: &mut Guard,
+        thread: &Arc<Thread>,
+        due: &mut Due,
+    ) -> Result<Taken, Error> {
         let queue = &self.queue;
         let mut budget = Budget::STEP;
         copy_answered(guard, queue, &mut budget);
-        let mut batch = fast::Batch::default();
         let taken = loop {
             if budget.is_spent() {
                 break Taken::Some;
+            }
+            let relayed = relay::run(guard, thread, queue, budget.entries, due);
+            if relayed > 0 {
+                budget.entries -= relayed;
+                continue;
             }
             let Some(submission) = queue.next_entry(guard)? else {
                 break Taken::All;
             };
             budget.entries -= 1;
-            if batch.take(guard, thread, queue, &submission) {
-                continue;
-            }
-            batch.finish(guard);
+            // The lock may be let go of from here on.
+            due.wake(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
             match begin(guard, thread, queue, &submission, &mut budget) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
@@ -182,49 +194,25 @@ impl Enter {
                 }
             }
         };
-        batch.finish(guard);
         queue.publish_taken(guard);
-        for index in 0.. {
-            let Some(service) = queue.state.get(guard).services.get(index).cloned() else {
-                break;
-            };
-            pump(guard, &service);
-        }
+        pump_all(guard, queue, due);
         Ok(taken)
     }
 
     /// Lets the thread wait if completions are missing; also for room in a window, if an entry
     /// needs that.
     fn wait(self, guard: &mut Guard, thread: &Arc<Thread>, room: Option<Arc<Service>>) -> Progress {
-        let available = match self.queue.available(guard) {
-            Ok(available) => available,
-            Err(error) => {
-                self.queue.fail(guard);
-                return Progress::Done(Err(error));
-            }
-        };
-        if available >= self.minimum {
-            return Progress::Done(Ok(available.into()));
-        }
         // What was answered by entries of this very batch, or while the lock was let go of: nobody
         // else wakes the thread for it.
-        if self.queue.state.get(guard).answered.front().is_some() {
+        let is_short = self
+            .queue
+            .available(guard)
+            .is_ok_and(|there| there < self.minimum);
+        if is_short && self.queue.state.get(guard).answered.front().is_some() {
             return Progress::More(Work::Enter(self));
         }
-        if sched::has_passed(self.deadline) {
-            return Progress::Done(Err(Error::TimedOut));
-        }
-        if thread.state.get(guard).stop || thread.process.is_ending() {
-            return Progress::Done(Err(Error::Interrupted));
-        }
-        let works = self.queue.has_entries(guard);
-        let missing = self.minimum - available;
-        let enter = (self.minimum, self.deadline);
-        if let Err(error) = self
-            .queue
-            .set_waiter(guard, thread.slot, missing, enter, works)
-        {
-            return Progress::Done(Err(error));
+        if let Some(result) = is_over(guard, thread, &self.queue, (self.minimum, self.deadline)) {
+            return Progress::Done(result);
         }
         let (queue, deadline) = (self.queue.clone(), self.deadline);
         if let Some(service) = room {
@@ -247,6 +235,80 @@ impl Enter {
             work.abandon(kernel, thread);
         }
         decline(kernel, thread);
+    }
+}
+
+/// Takes entries, and waits for so many completions. The usual case here: all entries go from queue
+/// to queue, and nothing else is to be done.
+pub fn enter(
+    mut guard: Guard,
+    thread: &Arc<Thread>,
+    queue: Arc<IoQueue>,
+    minimum: u32,
+    deadline: u64,
+) -> Outcome {
+    let kernel = &mut *guard;
+    let mut due = Due::default();
+    let mut left = ENTRIES;
+    while left > 0 {
+        match relay::run(kernel, thread, &queue, left, &mut due) {
+            0 => break,
+            relayed => left -= relayed,
+        }
+    }
+    if !queue.is_quiet(kernel) {
+        due.wake(kernel);
+        let enter = Enter::new(queue, minimum, deadline);
+        return work::begin(guard, thread, Work::Enter(enter));
+    }
+    if let Some(result) = is_over(kernel, thread, &queue, (minimum, deadline)) {
+        due.wake(kernel);
+        return Outcome::Done(result);
+    }
+    due.wait(guard, thread, queue, deadline)
+}
+
+/// The end of a stay in the kernel for so many completions, until a time. `None` if the thread is to
+/// wait, of which the queue has been told.
+fn is_over(
+    kernel: &mut Kernel,
+    thread: &Arc<Thread>,
+    queue: &IoQueue,
+    (minimum, deadline): (u32, u64),
+) -> Option<Result<u64, Error>> {
+    let available = match queue.available(kernel) {
+        Ok(available) => available,
+        Err(error) => {
+            queue.fail(kernel);
+            return Some(Err(error));
+        }
+    };
+    if available >= minimum {
+        return Some(Ok(available.into()));
+    }
+    if sched::has_passed(deadline) {
+        return Some(Err(Error::TimedOut));
+    }
+    if thread.state.get(kernel).stop || thread.process.is_ending() {
+        return Some(Err(Error::Interrupted));
+    }
+    let works = queue.has_entries(kernel);
+    let missing = minimum - available;
+    let set = queue.set_waiter(kernel, thread, missing, (minimum, deadline), works);
+    set.err().map(Err)
+}
+
+/// Hands out what waits for room in the queue.
+fn pump_all(kernel: &mut Kernel, queue: &IoQueue, due: &mut Due) {
+    for index in 0.. {
+        let Some(service) = queue.state.get(kernel).services.get(index) else {
+            return;
+        };
+        if has_news(service.state.get(kernel)) {
+            let service = service.clone();
+            due.wake(kernel);
+            pump(kernel, &service);
+        }
     }
 }
 

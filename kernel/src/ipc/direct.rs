@@ -70,7 +70,7 @@ const NEEDED: [u32; 8] = {
 /// What the server is told of an operation, if the handle has the right to it and it takes neither
 /// data nor a handle along.
 #[inline(always)]
-fn plain(operation: u64, rights: Rights, d: u64) -> Option<What> {
+pub fn plain(operation: u64, rights: Rights, d: u64) -> Option<What> {
     let needed = *NEEDED.get(operation as usize)?;
     if needed & !rights.bits() != 0 {
         return None;
@@ -126,7 +126,7 @@ pub fn ask(
     let token = Token::new(client.slot, None, kernel.requests.next_sequence());
     server.state.get_mut(kernel).priority = priority;
     let context = server.context_pointer();
-    let (asker, waited) = sched::hand_over(kernel, core, client, Wait::Answer, server);
+    let (asker, waited) = sched::hand_over(kernel, core, client, server);
     // It names a service, no more.
     mem::forget(waited);
     let handed = Handed {
@@ -135,7 +135,9 @@ pub fn ask(
         token,
         what,
     };
-    sched::put(&mut client.state.get_mut(kernel).handed, handed);
+    let state = client.state.get_mut(kernel);
+    sched::waits_for(state, Wait::Answer);
+    sched::put(&mut state.handed, handed);
     drop(guard);
     let message = Message {
         token,
@@ -167,12 +169,13 @@ pub fn answer(mut guard: Guard, server: &Thread, service: u64, token: Token, val
     let key = service.key();
     service.state.get_mut(kernel).taken_count -= 1;
     let context = asker.context_pointer();
-    let (itself, waited) = sched::hand_over(kernel, core, server, Wait::Serve(key), asker);
+    let (itself, waited) = sched::hand_over(kernel, core, server, asker);
     // It waited for the answer, which has been taken out.
     mem::forget(waited);
     sched::put(&mut service.state.get_mut(kernel).server, itself);
     let state = server.state.get_mut(kernel);
     state.priority = state.own_priority;
+    sched::waits_for(state, Wait::Serve(key));
     // Somebody has a handle to the object, so this is not the last reference.
     if let Some(remote) = Arc::into_inner(remote) {
         end(remote);
@@ -189,7 +192,11 @@ pub fn answer(mut guard: Guard, server: &Thread, service: u64, token: Token, val
 fn can_answer(kernel: &Kernel, core: &Core, server: &Thread, service: u64, token: Token) -> bool {
     const NEEDED: Rights = Rights::WAIT.union(Rights::WRITE);
     let handles = &server.process.state.get(kernel).handles;
-    let Some((Object::Service(service), rights)) = handles.get_raw(service) else {
+    let found = handles.get_raw(service, |object| match object {
+        Object::Service(service) => Some(service),
+        _ => None,
+    });
+    let Some((service, rights)) = found else {
         return false;
     };
     let state = service.state.get(kernel);

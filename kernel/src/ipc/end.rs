@@ -11,6 +11,7 @@ use spillway_abi::Error;
 use super::{
     Stage, delist, enlist, reply,
     requests::{self, Entry, Request, WAITERS},
+    streams,
     window::{release_slot, wake_waiter},
     with_asked, withdraw,
 };
@@ -197,9 +198,8 @@ pub fn end_queue(kernel: &mut Kernel, queue: &Arc<IoQueue>) {
         let Some(&slot) = queue.state.get(kernel).slots.get(index) else {
             break;
         };
-        let request = kernel.requests.get(slot);
-        request.write_out();
-        let request = core::mem::take(request);
+        streams::write_out(kernel, slot);
+        let request = core::mem::take(kernel.requests.get(slot));
         drop_request(kernel, slot, request);
     }
     queue.end(kernel);
@@ -207,7 +207,7 @@ pub fn end_queue(kernel: &mut Kernel, queue: &Arc<IoQueue>) {
 
 fn drop_request(kernel: &mut Kernel, slot: u16, request: Request) {
     match request {
-        Request::Free | Request::Timer(_) | Request::Direct(..) => {}
+        Request::Free | Request::Timer(_) => {}
         Request::Wait(entry, wait) => stop_waiting(kernel, slot, &entry, &wait),
         Request::Asked(_, asked) => withdraw(kernel, slot, asked),
         Request::Answered(entry, asked, _) => {
@@ -261,7 +261,7 @@ pub fn cancel(kernel: &mut Kernel, queue: &Arc<IoQueue>, user_data: u64) -> Resu
         return Ok(0);
     }
     let slot = find(kernel, queue, user_data).ok_or(Error::NotFound)?;
-    kernel.requests.get(slot).write_out();
+    streams::write_out(kernel, slot);
     match core::mem::take(kernel.requests.get(slot)) {
         Request::Wait(entry, wait) => {
             stop_waiting(kernel, slot, &entry, &wait);
@@ -295,12 +295,11 @@ fn find(kernel: &mut Kernel, queue: &IoQueue, user_data: u64) -> Option<u16> {
     for index in 0.. {
         let slot = *queue.state.get(kernel).slots.get(index)?;
         let found = match kernel.requests.get(slot) {
-            Request::Wait(entry, _)
-            | Request::Asked(entry, _)
-            | Request::Direct(entry, _)
-            | Request::Answered(entry, ..) => entry.user_data == user_data,
+            Request::Wait(entry, _) | Request::Asked(entry, _) | Request::Answered(entry, ..) => {
+                entry.user_data == user_data
+            }
             Request::Free | Request::Timer(_) => false,
-        };
+        } || streams::is_passed(kernel, slot, user_data);
         if found {
             return Some(slot);
         }

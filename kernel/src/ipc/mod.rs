@@ -3,6 +3,7 @@
 //! ```text
 //!  do_io ──► call ──► prepare ──► (copy into the window) ──► send ─┬─► a waiting thread: switched to
 //!  Enter ──► batch ──► prepare ──► (copy into the window) ──► send ┼─► the queue of the service
+//!                └───► relay, if there is no data ─────────────────┤
 //!                                                                  └─► waiting, until `take`
 //!  Serve, Reply ──► reply ──► the thread that asked, or the queue that asked
 //! ```
@@ -16,11 +17,12 @@ pub mod call;
 mod copy;
 pub mod direct;
 pub mod end;
-pub mod fast;
 mod gift;
 mod prepare;
+pub mod relay;
 pub mod reply;
 pub mod requests;
+pub mod streams;
 pub mod window;
 
 use alloc::sync::Arc;
@@ -201,11 +203,8 @@ fn with_asked<R>(kernel: &mut Kernel, asker: u16, f: impl FnOnce(&mut Asked) -> 
         }
         state.asked.as_mut().map(f)
     } else {
-        let request = kernel.requests.find(asker)?;
-        if matches!(request, Request::Direct(..)) {
-            request.write_out();
-        }
-        match request {
+        streams::write_out(kernel, asker);
+        match kernel.requests.find(asker)? {
             Request::Asked(_, asked) => Some(f(asked)),
             _ => None,
         }
@@ -353,7 +352,7 @@ pub fn take(kernel: &mut Kernel, service: &Arc<Service>) -> Option<Message> {
 
 /// Whether there is a message that nobody has taken.
 #[inline]
-fn has_news(state: &ServiceState) -> bool {
+pub fn has_news(state: &ServiceState) -> bool {
     !state.waiting.is_empty() || !state.cancelled.is_empty() || state.closed.is_some()
 }
 

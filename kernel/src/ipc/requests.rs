@@ -9,9 +9,12 @@ use spillway_abi::{
     Error,
     limits::{MAX_REQUESTS, MAX_THREADS},
 };
-use spillway_kernel_core::slots::Slots;
+use spillway_kernel_core::{places::Places, slots::Slots};
 
-use super::{Asked, Direct};
+use super::{
+    Asked,
+    streams::{Passed, Stream},
+};
 use crate::{
     kernel::Kernel,
     memory::account::Account,
@@ -37,21 +40,8 @@ pub enum Request {
     Wait(Entry, Wait),
     /// An entry of a queue that asked a server.
     Asked(Entry, Asked),
-    /// The same, by the fast path: what an answer needs.
-    Direct(Entry, Direct),
     /// One that was answered, and whose data is to be copied out of the window: so many bytes.
     Answered(Entry, Asked, u64),
-}
-
-impl Request {
-    /// Makes of one that came by the fast path one like the others.
-    #[cold]
-    pub fn write_out(&mut self) {
-        *self = match core::mem::take(self) {
-            Self::Direct(entry, direct) => Self::Asked(entry, direct.in_full()),
-            other => other,
-        };
-    }
 }
 
 /// The entry of a queue that a request came from.
@@ -67,13 +57,27 @@ pub struct Entry {
     pub home: usize,
 }
 
+/// The numbers of tokens, none of which is 0: the last one that was given out.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequences(u32);
+
+impl Sequences {
+    /// The next one.
+    #[inline]
+    pub fn next(&mut self) -> u32 {
+        self.0 = self.0.checked_add(1).unwrap_or(1);
+        self.0
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Requests {
     slots: Slots,
     table: Vec<Box<[Request]>>,
-    /// For tokens; never 0.
-    sequence: u32,
+    /// The places once more, for requests that go from queue to queue.
+    pub places: Places<Passed, Stream>,
+    sequence: Sequences,
 }
 
 impl Requests {
@@ -82,13 +86,15 @@ impl Requests {
         Self {
             slots: Slots::empty(),
             table: Vec::new(),
-            sequence: 0,
+            places: Places::empty(),
+            sequence: Sequences(0),
         }
     }
 
     /// Makes room for the numbers. Once, at boot.
     pub fn init(&mut self) -> Result<(), Error> {
         self.slots = Slots::new(MAX_REQUESTS as u16)?;
+        self.places = Places::new(MAX_REQUESTS)?;
         self.table
             .try_reserve_exact(MAX_REQUESTS / CHUNK)
             .map_err(|_| Error::OutOfMemory)
@@ -97,8 +103,19 @@ impl Requests {
     /// A number for a token.
     #[inline]
     pub fn next_sequence(&mut self) -> u32 {
-        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
+        self.sequence.next()
+    }
+
+    /// The numbers for a batch of tokens, to be given back by [`Self::set_sequences`].
+    #[inline]
+    pub const fn sequences(&self) -> Sequences {
         self.sequence
+    }
+
+    /// Goes on behind the numbers that a batch took.
+    #[inline]
+    pub const fn set_sequences(&mut self, sequences: Sequences) {
+        self.sequence = sequences;
     }
 
     /// What is under way in a slot.

@@ -1,5 +1,7 @@
 //! IoQueues: the kernel's end of the rings that it shares with a program.
 
+mod waiter;
+
 use core::ptr::NonNull;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -8,27 +10,25 @@ use spillway_abi::{
     limits::{MAX_COMPLETIONS, MAX_QUEUE_ENTRIES},
     queue::{
         COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission,
-        ring_bytes,
+        ring_bytes, submission_word,
     },
 };
-use spillway_kernel_core::queue::List;
+use spillway_kernel_core::{places::Free, queue::List};
 use spillway_ring::{Consumer, Producer, RingHeader, Word, Words};
 
-use super::{
-    Memory, Process, Service, Thread,
-    thread::{Phase, Wait},
-};
+use super::{Memory, Process, Service};
 use crate::{
     ipc::{
-        batch::Enter,
+        has_news,
         reply::Answer,
-        requests::{self, Entry},
+        requests::{self, Entry, FIRST},
     },
     kernel::{Guard, Kernel},
     memory::{direct, frames},
-    sched::{self, work::Work},
     sync::Locked,
 };
+
+use waiter::Waiter;
 
 /// What a queue costs of the kernel's own memory besides its rings, in bytes; charged to its owner.
 const QUEUE_COST: u64 = 512;
@@ -55,15 +55,17 @@ pub struct IoQueue {
 
 /// The part of a queue that the kernel lock protects.
 pub struct QueueState {
-    submitted: Consumer<'static, RingEntry>,
-    completed: Producer<'static, RingEntry>,
+    /// Its end of the submission ring.
+    pub submitted: Consumer<'static, RingEntry>,
+    /// Its end of the completion ring.
+    pub completed: Producer<'static, RingEntry>,
     /// An entry that was taken off the ring and must wait for room in a window. It counts as under
     /// way.
     stalled: Option<Submission>,
     /// The places of its requests.
     pub slots: Vec<u16>,
     /// Those of them in which nothing is under way.
-    free: Vec<u16>,
+    pub free: Free,
     /// Requests that have no completion yet, with those that a thread is working on; each has a
     /// place in the completion ring.
     pub under_way_count: u32,
@@ -90,16 +92,14 @@ impl core::fmt::Debug for QueueState {
     }
 }
 
-/// A thread that waits in `Enter`.
-#[derive(Debug)]
-struct Waiter {
-    slot: u16,
-    /// Completions for which it waits still.
-    missing: u32,
-    /// What it does when there is something to be copied, or an entry can go on.
-    enter: (u32, u64),
-    /// It has something to do with any completion.
-    works: bool,
+/// A look at the next entry, which the program can still change.
+pub struct Front {
+    /// The handle, and above it the operation.
+    pub first: u64,
+    /// The first argument.
+    pub a: u64,
+    /// The fourth argument.
+    pub d: u64,
 }
 
 impl Drop for IoQueue {
@@ -131,15 +131,21 @@ impl IoQueue {
             .ok_or(Error::BadArgument)?;
         let slots = requests::reserve(kernel, &owner.account, submissions)?;
         let made = Self::make(owner, &slots, completions);
-        if made.is_err() {
-            requests::release(kernel, &owner.account, &slots);
+        match &made {
+            Ok(queue) => {
+                let (state, requests) = queue.state.get_with_requests(kernel);
+                for slot in slots.iter().rev() {
+                    requests.places.give(&mut state.free, slot - FIRST);
+                }
+            }
+            Err(_) => requests::release(kernel, &owner.account, &slots),
         }
         made
     }
 
     fn make(owner: &Arc<Process>, slots: &[u16], completions: u32) -> Result<Arc<Self>, Error> {
         let submissions = slots.len() as u32;
-        let (slots, free) = (copy_of(slots)?, copy_of(slots)?);
+        let slots = copy_of(slots)?;
         let pages = (ring_bytes(submissions, completions) as u64).div_ceil(PAGE_SIZE);
         let mut memory = Memory::empty(owner.account.clone(), pages * PAGE_SIZE)?;
         let extent = frames::allocate_contiguous(pages, u64::BITS)?;
@@ -175,7 +181,7 @@ impl IoQueue {
                 completed,
                 stalled: None,
                 slots,
-                free,
+                free: Free::none(),
                 under_way_count: 0,
                 answered: List::new(),
                 waiter: None,
@@ -240,7 +246,7 @@ impl IoQueue {
     /// The rings cannot be: nothing comes any more, and the one who waits is told.
     pub fn fail(&self, kernel: &mut Kernel) {
         self.state.get_mut(kernel).ended = true;
-        self.tell_waiter(kernel, Err(Error::Gone));
+        self.end_wait(kernel, Err(Error::Gone));
     }
 
     /// [`Error::Gone`] if nothing comes any more.
@@ -263,6 +269,21 @@ impl IoQueue {
         state.stalled.is_some() || state.submitted.available().is_ok_and(|count| count > 0)
     }
 
+    /// Whether there is nothing to do but to wait: no entry, no data to be copied, and no message that
+    /// waits for room.
+    pub fn is_quiet(&self, kernel: &mut Kernel) -> bool {
+        let state = self.state.get_mut(kernel);
+        let is_empty = !state.ended
+            && state.stalled.is_none()
+            && state.answered.is_empty()
+            && state.submitted.available() == Ok(0);
+        let services = &self.state.get(kernel).services;
+        is_empty
+            && !services
+                .iter()
+                .any(|service| has_news(service.state.get(kernel)))
+    }
+
     /// Whether a message finds room beside the completions that are still to come.
     pub fn has_room(&self, kernel: &mut Kernel) -> bool {
         let state = self.state.get_mut(kernel);
@@ -273,17 +294,17 @@ impl IoQueue {
     /// way than the submission ring has entries.
     #[inline]
     pub fn begin(&self, kernel: &mut Kernel) -> Option<u16> {
-        let state = self.state.get_mut(kernel);
-        let slot = state.free.pop()?;
+        let (state, requests) = self.state.get_with_requests(kernel);
+        let (place, _) = requests.places.take(&mut state.free)?;
         state.under_way_count += 1;
-        Some(slot)
+        Some(FIRST + place)
     }
 
     /// A request is no longer under way; its place is empty.
     #[inline]
     pub fn forget(&self, kernel: &mut Kernel, slot: u16) {
-        let state = self.state.get_mut(kernel);
-        state.free.push(slot);
+        let (state, requests) = self.state.get_with_requests(kernel);
+        requests.places.give(&mut state.free, slot - FIRST);
         state.under_way_count -= 1;
     }
 
@@ -295,30 +316,11 @@ impl IoQueue {
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
     pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
-        self.push(kernel, completion);
-        self.publish(kernel, 1);
-    }
-
-    /// The same, but the program is not shown it before [`Self::publish`].
-    #[inline]
-    pub fn push(&self, kernel: &mut Kernel, completion: &Completion) {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
         let _ = state.completed.push(Words(completion.to_words()));
-    }
-
-    /// Shows the program what was pushed, so many, and wakes it if that is what it waits for.
-    pub fn publish(&self, kernel: &mut Kernel, count: u32) {
-        let state = self.state.get_mut(kernel);
-        state.completed.publish();
-        let Some(waiter) = &mut state.waiter else {
-            return;
-        };
-        waiter.missing = waiter.missing.saturating_sub(count);
-        if waiter.missing == 0 {
+        if self.publish(kernel, 1) {
             self.wake(kernel);
-        } else if waiter.works {
-            self.wake_to_work(kernel);
         }
     }
 
@@ -326,9 +328,7 @@ impl IoQueue {
     pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
         let (state, links) = self.state.get_with_links(kernel);
         state.answered.push_back(links, slot);
-        if self.state.get(kernel).waiter.is_some() {
-            self.wake_to_work(kernel);
-        }
+        self.wake_to_work(kernel);
     }
 
     /// That has been done.
@@ -341,73 +341,6 @@ impl IoQueue {
     pub fn available(&self, kernel: &mut Kernel) -> Result<u32, Error> {
         let free = self.state.get_mut(kernel).completed.free();
         Ok(self.completions - free.map_err(|_| Error::Corrupt)?)
-    }
-
-    /// Remembers who waits for `minimum` completions, of which `missing` are missing. `works` if it
-    /// must look at its entries again with any completion. [`Error::Busy`] if somebody waits.
-    pub fn set_waiter(
-        &self,
-        kernel: &mut Kernel,
-        slot: u16,
-        missing: u32,
-        (minimum, deadline): (u32, u64),
-        works: bool,
-    ) -> Result<(), Error> {
-        let waiter = &mut self.state.get_mut(kernel).waiter;
-        if waiter.is_some() {
-            return Err(Error::Busy);
-        }
-        *waiter = Some(Waiter {
-            slot,
-            missing,
-            enter: (minimum, deadline),
-            works,
-        });
-        Ok(())
-    }
-
-    /// The one who waited does so no longer.
-    pub fn clear_waiter(&self, kernel: &mut Kernel) {
-        self.state.get_mut(kernel).waiter = None;
-    }
-
-    fn wake(&self, kernel: &mut Kernel) {
-        let available = self.available(kernel).map(u64::from);
-        self.tell_waiter(kernel, available);
-    }
-
-    /// Ends the wait of the one who waits, with a result. One who also waits for room in a window
-    /// looks again instead, and finds the same.
-    fn tell_waiter(&self, kernel: &mut Kernel, result: Result<u64, Error>) {
-        if let Some((thread, _)) = self.take_waiter(kernel) {
-            thread.set_result(kernel, result);
-            sched::make_ready(kernel, &thread);
-        }
-    }
-
-    /// Has the one who waits look again.
-    fn wake_to_work(&self, kernel: &mut Kernel) {
-        let Some((thread, waiter)) = self.take_waiter(kernel) else {
-            return;
-        };
-        if let Some(queue) = thread.waited_queue(kernel) {
-            let (minimum, deadline) = waiter.enter;
-            let enter = Enter::new(queue, minimum, deadline);
-            thread.state.get_mut(kernel).work = Some(Work::Enter(enter));
-        }
-        sched::make_ready(kernel, &thread);
-    }
-
-    /// The one who waits, who is on no list any more and is to be made ready.
-    fn take_waiter(&self, kernel: &mut Kernel) -> Option<(Arc<Thread>, Waiter)> {
-        let waiter = self.state.get_mut(kernel).waiter.take()?;
-        let thread = kernel.sched.find(waiter.slot)?;
-        if let Phase::Waiting(wait @ Wait::Window(..)) = &thread.state.get(kernel).phase {
-            let wait = wait.clone();
-            sched::edit_waiters(kernel, &wait, |list, links| list.remove(links, waiter.slot));
-        }
-        sched::unblock(kernel, &thread);
-        Some((thread, waiter))
     }
 
     /// Binds a service; its number here. [`Error::OutOfMemory`], [`Error::Gone`].
@@ -438,13 +371,44 @@ impl IoQueue {
         for service in core::mem::take(&mut state.services) {
             service.state.get_mut(kernel).queue = None;
         }
-        self.tell_waiter(kernel, Err(Error::Gone));
-        let slots = core::mem::take(&mut self.state.get_mut(kernel).slots);
+        self.end_wait(kernel, Err(Error::Gone));
+        let state = self.state.get_mut(kernel);
+        state.free = Free::none();
+        let slots = core::mem::take(&mut state.slots);
         requests::release(kernel, &self.owner.account, &slots);
     }
 }
 
 impl QueueState {
+    /// The entry at the front of the ring, if it comes next. What is wrong with the ring
+    /// [`IoQueue::next_entry`] finds.
+    pub fn front(&mut self) -> Option<Front> {
+        if self.ended || self.stalled.is_some() {
+            return None;
+        }
+        let entry = self.submitted.front().ok()??;
+        Some(Front {
+            first: entry.load(submission_word::OBJECT),
+            a: entry.load(submission_word::A),
+            d: entry.load(submission_word::D),
+        })
+    }
+
+    /// Entries that can be taken and be under way, each with a place for its completion.
+    pub fn request_room(&mut self) -> u32 {
+        let places = (self.slots.len() as u32).saturating_sub(self.under_way_count);
+        places.min(self.message_room())
+    }
+
+    /// Messages that find room beside the completions that are still to come.
+    pub fn message_room(&mut self) -> u32 {
+        if self.ended {
+            return 0;
+        }
+        let free = self.completed.free().unwrap_or(0);
+        free.saturating_sub(self.under_way_count)
+    }
+
     /// Whether one more completion than those that are to come finds room.
     #[inline]
     fn can_complete(&mut self) -> Result<bool, Error> {

@@ -54,7 +54,7 @@ pub fn functions(machine: &Machine) -> Vec<Function> {
     functions
         .map(|(found, group)| {
             let is_bridge = is_bridge_class(&found.config);
-            Function::new(found.node.id, found.config, is_bridge, group)
+            Function::new(found.node, found.config, is_bridge, group)
         })
         .collect()
 }
@@ -128,14 +128,13 @@ fn is_bridge_class(config: &ConfigSpace) -> bool {
 
 fn node(id: FunctionId, header: PciHeader, config: &ConfigSpace) -> Node {
     let behind = match header.header_type(config) {
-        HeaderType::PciPciBridge => PciPciBridgeHeader::from_header(header, config).map(|bridge| {
-            (
-                bridge.secondary_bus_number(config),
-                bridge.subordinate_bus_number(config),
-            )
-        }),
+        HeaderType::PciPciBridge => PciPciBridgeHeader::from_header(header, config),
         _ => None,
     };
+    let behind = behind.and_then(|bridge| {
+        let last = bridge.subordinate_bus_number(config);
+        groups::behind(id, bridge.secondary_bus_number(config), last)
+    });
     // A reset of an endpoint would switch it off again, so only bridges and ports count.
     let has_acs = behind.is_some() && switch_on_acs(config);
     Node {

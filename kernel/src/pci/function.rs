@@ -8,6 +8,7 @@ use spillway_abi::{
 };
 use spillway_kernel_core::pci::{
     FunctionId,
+    groups::Node,
     header::{self, BAR_0, BarKind},
     policy::{COMMAND, COMMAND_BUS_MASTER, COMMAND_MEMORY, COMMAND_NO_LINES, COMMAND_PORTS},
     windows,
@@ -55,8 +56,9 @@ pub struct Function {
     class: u32,
     /// Its isolation group.
     pub group: u16,
-    /// It leads to another bus. As it was found: what it says later is not believed.
-    is_bus_bridge: bool,
+    /// The first and the last bus behind it, if it is a bridge between buses. As it was found: what
+    /// it says later is not believed.
+    pub buses: Option<(u8, u8)>,
     /// Its configuration space.
     pub config: ConfigSpace,
     /// Its memory BARs.
@@ -94,19 +96,19 @@ pub enum State {
 }
 
 impl Function {
-    /// Reads what a function is; `is_bridge` if it says so by its class, too. BARs are probed, so
-    /// nobody may be using it. Those of bridges to other things than buses are left alone: not all
-    /// of them bear it.
-    pub fn new(id: FunctionId, config: ConfigSpace, is_bridge: bool, group: u16) -> Self {
+    /// Reads what a function is; `is_bridge` if it says so by its class. BARs are probed, so nobody
+    /// may be using it. Those of bridges to other things than buses are left alone: not all of them
+    /// bear it.
+    pub fn new(node: Node, config: ConfigSpace, is_bridge: bool, group: u16) -> Self {
         let header = config.read::<u8>(HEADER_TYPE) & !MULTIFUNCTION;
         let is_endpoint = header == DEVICE && !is_bridge;
         let mut function = Self {
-            id,
+            id: node.id,
             vendor: config.read(0),
             device: config.read(2),
             class: config.read(8),
             group,
-            is_bus_bridge: header == BUS_BRIDGE,
+            buses: node.behind,
             config,
             bars: [None; BARS],
             messages: Messages::None,
@@ -117,11 +119,14 @@ impl Function {
                 State::Bridge
             }),
         };
+        if matches!(header, DEVICE | BUS_BRIDGE) {
+            function.disable_all_messages();
+        }
         if is_endpoint {
             function.change_command(COMMAND_BUS_MASTER, false);
             function.read_bars(BARS as u8);
             function.read_capabilities();
-        } else if function.is_bus_bridge {
+        } else if header == BUS_BRIDGE {
             // What is behind it masters the bus through it.
             function.read_bars(BRIDGE_BARS);
         }
@@ -169,20 +174,24 @@ impl Function {
         (can_be && super::may_be_registers(start, end)).then_some(MemoryBar { start, size })
     }
 
+    /// Switches off the messages that the firmware may have left on, also those that will not be used.
+    fn disable_all_messages(&self) {
+        for (kind, at) in header::capabilities(|offset| self.config.read(offset)) {
+            match kind {
+                MSIX => disable_msix(&self.config, at),
+                MSI => disable_msi(&self.config, at),
+                _ => {}
+            }
+        }
+    }
+
     fn read_capabilities(&mut self) {
         let config = self.config;
         for (kind, at) in header::capabilities(|offset| config.read(offset)) {
             match kind {
-                MSIX => {
-                    disable_msix(&config, at);
-                    self.messages = Messages::msix(&config, at, &self.bars);
-                }
-                MSI => {
-                    // Firmware may have left it on, also where the table is used.
-                    disable_msi(&config, at);
-                    if matches!(self.messages, Messages::None) {
-                        self.messages = Messages::msi(&config, at);
-                    }
+                MSIX => self.messages = Messages::msix(&config, at, &self.bars),
+                MSI if matches!(self.messages, Messages::None) => {
+                    self.messages = Messages::msi(&config, at);
                 }
                 EXPRESS => self.reset = self.reset.or(ResetMethod::express(&config, at)),
                 POWER => self.reset = self.reset.or(ResetMethod::power(&config, at)),
@@ -224,17 +233,10 @@ impl Function {
         self.config.write(COMMAND, changed | COMMAND_NO_LINES);
     }
 
-    /// The first and the last bus behind it, if it is a bridge between buses (PCI-to-PCI Bridge
-    /// Architecture 1.2, 3.2.5).
-    pub fn buses(&self) -> Option<(u8, u8)> {
-        let bus = |offset| self.config.read::<u8>(offset);
-        self.is_bus_bridge.then(|| (bus(0x19), bus(0x1a)))
-    }
-
     /// The addresses that it passes on, if it is a bridge between buses.
     pub fn windows(&self) -> Option<[Range<u64>; 2]> {
-        let read = |offset| self.config.read(offset);
-        self.is_bus_bridge.then(|| windows::of_bridge(read))
+        self.buses
+            .map(|_| windows::of_bridge(|offset| self.config.read(offset)))
     }
 
     /// The pages of a BAR: [`Error::NotFound`] if there is no such memory BAR, [`Error::Refused`]

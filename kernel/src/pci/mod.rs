@@ -109,9 +109,7 @@ pub fn check_group(kernel: &Kernel, function: &Function, owner: u64) -> Result<(
 fn bridge_to(function: FunctionId) -> Option<&'static Function> {
     functions().iter().find(|bridge| {
         bridge.id.segment == function.segment
-            && bridge
-                .buses()
-                .is_some_and(|(secondary, _)| secondary == function.bus)
+            && bridge.buses.is_some_and(|(first, _)| first == function.bus)
     })
 }
 

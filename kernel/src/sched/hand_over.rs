@@ -25,7 +25,7 @@ use crate::{
 /// wait.
 #[inline(always)]
 pub fn can_hand_over(kernel: &Kernel, core: &Core, state: &ThreadState, priority: u8) -> bool {
-    let me = core.index.get();
+    let me = core.index();
     !core.must_reschedule()
         && state.home == me
         && state.affinity & core.bit.get() != 0
@@ -33,14 +33,13 @@ pub fn can_hand_over(kernel: &Kernel, core: &Core, state: &ThreadState, priority
 }
 
 /// Makes a thread the running one, for the rest of the time slice, in place of one that is in a system
-/// call and waits from here on. Returns the core's reference to that, and what the other waited for,
+/// call and waits from here on ([`waits_for`]). Returns the core's reference to that, and what the other waited for,
 /// from which it was taken off: what is to be done about them is the caller's matter.
 #[inline(always)]
 pub fn hand_over(
     kernel: &mut Kernel,
     core: &Core,
     before: &Thread,
-    waits: Wait,
     thread: Arc<Thread>,
 ) -> (Arc<Thread>, Phase) {
     let state = thread.state.get_mut(kernel);
@@ -49,12 +48,7 @@ pub fn hand_over(
     if state.timed {
         wait::forget_deadline(kernel, &thread);
     }
-    kernel.sched.cores[core.index.get()].running = Some(priority);
-    let state = before.state.get_mut(kernel);
-    let ran = mem::replace(&mut state.phase, Phase::Waiting(waits));
-    debug_assert!(matches!(ran, Phase::Running));
-    // There is nothing in it to be dropped, which the compiler does not know.
-    mem::forget(ran);
+    kernel.sched.cores[core.index()].running = Some(priority);
     // SAFETY: it is this core's running thread, and in a system call.
     unsafe { go_on::leave(before.context_pointer()) };
     let process = &*thread.process;
@@ -65,6 +59,15 @@ pub fn hand_over(
     let before = unsafe { core.exchange_current(thread) };
     switch::account_calls(core, &before);
     (before, waited)
+}
+
+/// Says what a thread waits for that was handed over from.
+#[inline(always)]
+pub fn waits_for(state: &mut ThreadState, wait: Wait) {
+    let before = mem::replace(&mut state.phase, Phase::Waiting(wait));
+    debug_assert!(matches!(before, Phase::Running));
+    // There is nothing in it to be dropped, which the compiler does not know.
+    mem::forget(before);
 }
 
 /// Puts something where nothing is, which the compiler does not know.

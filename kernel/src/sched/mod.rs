@@ -24,15 +24,15 @@ use spillway_kernel_core::{
     waits::WaitTable,
 };
 
-pub use hand_over::{can_hand_over, hand_over, put};
+pub use hand_over::{can_hand_over, hand_over, put, waits_for};
 pub use idle::set_poll as set_idle_poll;
 pub use switch::{
     account_calls, can_switch_to, reschedule_after_call, reschedule_after_trap, resume_after_call,
     schedule, set_timer, switch_to,
 };
 pub use wait::{
-    edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,
-    wait_listed, wake_first, wake_futex,
+    edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, set_time_out,
+    unblock, wait, wait_listed, wake_first, wake_futex,
 };
 use wait::{end_wait, wake_all};
 

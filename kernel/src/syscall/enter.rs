@@ -8,7 +8,6 @@ use crate::{
     ipc::batch,
     kernel,
     object::{Object, Thread},
-    sched::work::{self, Work},
 };
 
 /// [`spillway_abi::Call::Enter`].
@@ -30,10 +29,7 @@ impl SystemCall for Enter {
                 Ok(queue)
             });
         match found {
-            Ok(queue) => {
-                let enter = batch::Enter::new(queue, minimum as u32, deadline);
-                work::begin(guard, thread, Work::Enter(enter))
-            }
+            Ok(queue) => batch::enter(guard, thread, queue, minimum as u32, deadline),
             Err(error) => Outcome::Done(Err(error)),
         }
     }

@@ -1,6 +1,8 @@
 //! `SignalAndWait`: two parties on one core hand each other the turn.
 
 use alloc::sync::Arc;
+use core::ptr;
+
 use spillway_abi::{Error, Handle, Rights, call::NO_DEADLINE};
 
 use super::{Arguments, Outcome, SystemCall, handle};
@@ -78,10 +80,11 @@ fn pass_turn(mut guard: Guard, thread: &Thread, signal: u64, wait: u64) -> Guard
     let kernel = &mut *guard;
     let core = core();
     let handles = &thread.process.state.get(kernel).handles;
-    let Some((Object::Event(signal), signal_rights)) = handles.get_raw(signal) else {
+    let event = |object| Object::event(object).ok();
+    let Some((signal, signal_rights)) = handles.get_raw(signal, event) else {
         return guard;
     };
-    let Some((Object::Event(wait), wait_rights)) = handles.get_raw(wait) else {
+    let Some((wait, wait_rights)) = handles.get_raw(wait, event) else {
         return guard;
     };
     let Some(other) = &signal.state.get(kernel).turn else {
@@ -96,14 +99,15 @@ fn pass_turn(mut guard: Guard, thread: &Thread, signal: u64, wait: u64) -> Guard
     {
         return guard;
     }
-    let waits = Wait::Event(wait.clone());
     // SAFETY: the table of the running process, which nobody changes meanwhile, keeps both.
-    let (signal, wait) = unsafe { (&*Arc::as_ptr(signal), &*Arc::as_ptr(wait)) };
+    let (signal, wait) = unsafe { (&*Arc::as_ptr(signal), &*ptr::from_ref(wait)) };
     let Some(other) = signal.state.get_mut(kernel).turn.take() else {
         return guard;
     };
+    let waits = Wait::Event(wait.clone());
     let context = other.context_pointer();
-    let (before, waited) = sched::hand_over(kernel, core, thread, waits, other);
+    let (before, waited) = sched::hand_over(kernel, core, thread, other);
+    sched::waits_for(thread.state.get_mut(kernel), waits);
     sched::put(&mut wait.state.get_mut(kernel).turn, before);
     if let Phase::Waiting(Wait::Event(event)) = waited {
         drop(event);

@@ -35,14 +35,18 @@ impl SystemCall for DoIo {
     #[inline]
     fn call(thread: &Arc<Thread>, [raw, operation, a, b, c, d]: Arguments) -> Outcome {
         let guard = kernel::lock();
-        let found = thread.process.state.get(&guard).handles.get_raw(raw);
-        if let Some((Object::Remote(remote), rights)) = found {
+        let handles = &thread.process.state.get(&guard).handles;
+        let remote = handles.get_raw(raw, |object| match object {
+            Object::Remote(remote) => Some(remote),
+            _ => None,
+        });
+        if let Some((remote, rights)) = remote {
             let (remote, arguments) = (remote.clone(), [a, b, c, d]);
             let (guard, remote) =
                 ipc::direct::ask(guard, thread, remote, rights, operation, arguments);
             return ipc::call::call(guard, thread, remote, rights, operation, arguments);
         }
-        match found.map(|(object, rights)| (object.clone(), rights)) {
+        match handles.get_raw(raw, |object| Some(object.clone())) {
             Some((object, rights)) => here(guard, thread, object, rights, operation, [a, b, c, d]),
             None => Outcome::Done(Err(Error::BadHandle)),
         }

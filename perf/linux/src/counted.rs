@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{
     kernel::Account,
-    measure::{SAMPLES, begin, end, overhead, rest},
+    measure::{begin, end, overhead, rest},
     path::{Path, Polls, drain, pread::Threads, prepare},
     places::Places,
     report::Subject,
@@ -17,6 +17,8 @@ const READS: usize = 1600;
 const BATCHES: usize = 20;
 /// Reads of each thread in one sample.
 const READS_OF_A_THREAD: u64 = 100;
+/// How often threads meet to find out what that costs.
+const MEETINGS: usize = 20;
 /// Polls whose mean is the cost of a poll in vain.
 const POLLS: u64 = 6400;
 /// Turns of an idle loop between sending and reaping, at first and at most.
@@ -79,7 +81,7 @@ pub fn threads(threads: &Threads, subject: &Subject) -> Result<()> {
 
 /// The work of threads that read nothing, without idling: the median of some.
 fn meeting(once: &impl Fn(u64) -> Result<u64>) -> Result<u64> {
-    let measured = (0..SAMPLES).map(|_| {
+    let measured = (0..MEETINGS).map(|_| {
         let before = Account::now()?;
         let ticks = once(0)?;
         Ok(ticks.saturating_sub(Account::now()?.since(before).idle))
@@ -102,7 +104,7 @@ fn account(
     let reads = reads as f64;
     let (mut work, mut idle, mut calls) = (Vec::new(), Vec::new(), Vec::new());
     let (mut interrupts, mut wake_ups) = (Vec::new(), Vec::new());
-    for sample in 0..=SAMPLES {
+    for sample in 0..=subject.extent.samples {
         let before = Account::now()?;
         let (ticks, system_calls) = once()?;
         let account = Account::now()?.since(before);
@@ -147,7 +149,7 @@ pub fn polled<P: Path>(
     };
     let depth = subject.depth as f64;
     let (mut work, mut vain) = (Vec::new(), Vec::new());
-    for sample in 0..=SAMPLES {
+    for sample in 0..=subject.extent.samples {
         let batches = whole_batches(path, places, poller, subject.depth, overhead)?;
         if sample > 0 {
             let (batch_work, batch_vain) = batches.typical(poll);

@@ -1,9 +1,9 @@
 //! Measures random reads of 4 KiB from an NVMe by every interface that Linux has, and by a polled
 //! driver in user space: the other side of `cargo xtask bench --vs linux`.
 //!
-//! The arguments are `counted` or `timed`, and what the disk is backed by, which is printed only.
-//! With `end success` or `end failure` it ends the emulator instead. It runs as root on a machine
-//! that has nothing else to do.
+//! The arguments are `counted` or `timed`, what the disk is backed by, which is printed only, and
+//! `full` or, to see whether everything works, `brief`. With `end success now` or `end failure now`
+//! it ends the emulator instead. It runs as root on a machine that has nothing else to do.
 
 mod counted;
 mod disk;
@@ -31,15 +31,12 @@ use path::{
     uring::{Kind, Uring},
 };
 use places::Places;
-use report::{Buffers, Subject, Wait};
+use report::{Buffers, Extent, Subject, Wait};
 use spillway_wire::Method;
 
 /// Queue depths of counted and of timed runs.
 const COUNTED: &[usize] = &[1, 32];
 const TIMED: &[usize] = &[1, 4, 32, 128];
-/// How often everything is timed, so that the samples of one interface are spread over time.
-const ROUNDS: u32 = 3;
-
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,17 +49,23 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let (Some(what), Some(backend), None) = (arguments.next(), arguments.next(), arguments.next())
+    let mut argument = || arguments.next();
+    let (Some(what), Some(backend), Some(extent), None) =
+        (argument(), argument(), argument(), argument())
     else {
-        bail!("the arguments are `counted` or `timed`, and a word for the back end");
+        bail!(
+            "the arguments are `counted` or `timed`, a word for the back end, and `full` or `brief`"
+        );
     };
     if what == "end" {
         return emulator::end(backend == "success");
     }
     let method = Method::from_argument(Some(&what));
     let method = method.context("the first argument must be `counted` or `timed`")?;
+    let extent =
+        Extent::from_argument(&extent).context("the third argument must be `full` or `brief`")?;
     report::begin(method);
-    let mut rounds = ROUNDS;
+    let mut rounds = extent.rounds;
     if method == Method::Counted {
         counted::check_the_counter()?;
         rounds = 1;
@@ -70,6 +73,7 @@ fn run() -> Result<()> {
     for _ in 0..rounds {
         let bench = Bench {
             method,
+            extent,
             backend: backend.clone(),
             kernel: kernel::version()?,
             memory: Memory::new()?,
@@ -85,6 +89,7 @@ fn run() -> Result<()> {
 /// What every measurement needs.
 struct Bench {
     method: Method,
+    extent: Extent,
     backend: String,
     kernel: String,
     memory: Memory,
@@ -117,6 +122,7 @@ impl Bench {
         };
         depths.iter().map(move |&depth| Subject {
             method: self.method,
+            extent: self.extent,
             interface,
             wait,
             buffers,

@@ -3,9 +3,6 @@
 
 use std::arch::asm;
 
-/// Samples of one subject.
-pub const SAMPLES: usize = 20;
-
 /// Marks the beginning of a region and returns the counter.
 #[inline(always)]
 pub fn begin() -> u64 {

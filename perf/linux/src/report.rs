@@ -72,11 +72,43 @@ impl Buffers {
     }
 }
 
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extent {
+    /// Samples of a counted subject.
+    pub samples: usize,
+    /// How often everything is timed, so that the samples of one interface are spread over time.
+    pub rounds: u32,
+    /// How long each timed measurement takes, about.
+    pub seconds: f64,
+}
+
+impl Extent {
+    /// As the third argument of the program says it.
+    pub fn from_argument(argument: &str) -> Option<Self> {
+        match argument {
+            "full" => Some(Self {
+                samples: 20,
+                rounds: 3,
+                seconds: 0.1,
+            }),
+            "brief" => Some(Self {
+                samples: 1,
+                rounds: 1,
+                seconds: 0.005,
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// What all quantities of one interface at one queue depth have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// How the figures are measured.
     pub method: Method,
+    /// How much is measured.
+    pub extent: Extent,
     /// The way to the disk.
     pub interface: &'a str,
     /// How it waits.
@@ -152,6 +184,7 @@ mod tests {
     fn a_result_says_what_was_measured() {
         let subject = Subject {
             method: Method::Counted,
+            extent: Extent::from_argument("full").unwrap(),
             interface: "pread",
             wait: Wait::Interrupt,
             buffers: Buffers::Pinned,

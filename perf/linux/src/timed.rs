@@ -18,8 +18,6 @@ use crate::{
 
 /// Reads that show how fast a path is, and warm it up.
 const FIRST_READS: u64 = 1_000;
-/// How long each of the two measurements then takes, about.
-const SECONDS: f64 = 0.1;
 
 /// A path with a queue.
 pub fn path(path: &mut impl Path, places: &mut Places, subject: &Subject) -> Result<()> {
@@ -58,7 +56,7 @@ pub fn threads(threads: &Threads, subject: &Subject) -> Result<()> {
 /// Reports the throughput of something that takes seconds for reads; returns of how many.
 fn throughput(subject: &Subject, mut seconds: impl FnMut(u64) -> Result<f64>) -> Result<u64> {
     let rate = FIRST_READS as f64 / seconds(FIRST_READS)?;
-    let reads = (rate * SECONDS).ceil().max(1.0);
+    let reads = (rate * subject.extent.seconds).ceil().max(1.0);
     let throughput = reads / seconds(reads as u64)?;
     subject.report("_iops", "iops", true, &[throughput]);
     Ok(reads as u64)

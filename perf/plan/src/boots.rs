@@ -29,13 +29,9 @@ pub struct Plan {
 /// What a plan runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// A program that brings its own workload.
+    /// Programs that bring their own workload.
     Program {
-        /// Its name in the manifest.
-        program: String,
-        /// What starts it.
-        manifest: String,
-        /// The machines on which it runs.
+        /// The machines on which they run.
         boots: Vec<ProgramBoot>,
     },
     /// Cases, which a program reads from its boot image.
@@ -47,18 +43,26 @@ pub enum Workload {
         manifest: String,
         /// The cases, each with the step of an ablation to which it belongs.
         cases: Vec<(Case, Option<String>)>,
+        /// Machines for programs that bring their own workload, besides.
+        boots: Vec<ProgramBoot>,
     },
 }
 
 /// One machine on which a program with its own workload runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramBoot {
+    /// Its name in the manifest.
+    pub program: String,
+    /// What starts it.
+    pub manifest: String,
     /// Whether instructions are counted or time is taken.
     pub method: Method,
     /// Whether there is an IOMMU; if nothing is said, as the flags have it.
     pub iommu: Option<bool>,
     /// What is behind its disk, if it has one.
     pub backend: Option<Backend>,
+    /// Cores, where time is taken; if nothing is said, as the flags have it.
+    pub cores: Option<u32>,
 }
 
 /// A machine that is booted, and what runs on it.
@@ -129,13 +133,38 @@ impl Device {
     }
 }
 
+impl ProgramBoot {
+    fn boot(&self) -> Boot {
+        Boot {
+            method: self.method,
+            program: self.program.clone(),
+            manifest: self.manifest.clone(),
+            device: self.backend.map(|_| Device::Nvme),
+            backend: self.backend,
+            iommu: self.iommu,
+            cores: self.cores,
+            words: [("{method}", self.method.name())].into(),
+            cases: None,
+        }
+    }
+}
+
+impl Boot {
+    /// Whether it is only seen whether data is right: then once is enough.
+    pub fn only_verifies(&self) -> bool {
+        let cases = self.cases.as_ref().map(|cases| &cases.cases);
+        cases.is_some_and(|cases| cases.iter().all(|case| case.verify))
+    }
+}
+
 impl Plan {
-    /// Leaves out what belongs to other levels and devices; an empty list wants all.
+    /// Leaves out what belongs to other levels and devices, and programs with their own workload; an
+    /// empty list wants all.
     pub fn retain(&mut self, levels: &[Level], devices: &[Device]) -> Result<(), Invalid> {
         if levels.is_empty() && devices.is_empty() {
             return Ok(());
         }
-        let Workload::Levels { cases, .. } = &mut self.workload else {
+        let Workload::Levels { cases, boots, .. } = &mut self.workload else {
             return Err(Invalid(format!(
                 "plan `{}` runs a program with its own workload, so --level and --device choose \
                  nothing; leave them out",
@@ -170,6 +199,7 @@ impl Plan {
                 )));
             }
         }
+        boots.clear();
         cases.retain(|(case, _)| {
             (levels.is_empty() || levels.contains(&case.level))
                 && (devices.is_empty() || devices.contains(&case.device))
@@ -186,37 +216,20 @@ impl Plan {
     /// The machines, counted ones first, each with its cases.
     pub fn boots(&self) -> Vec<Boot> {
         match &self.workload {
-            Workload::Program {
-                program,
-                manifest,
-                boots,
-            } => {
-                let boot = |boot: &ProgramBoot| Boot {
-                    method: boot.method,
-                    program: program.clone(),
-                    manifest: manifest.clone(),
-                    device: boot.backend.map(|_| Device::Nvme),
-                    backend: boot.backend,
-                    iommu: boot.iommu,
-                    cores: None,
-                    words: [("{method}", boot.method.name())].into(),
-                    cases: None,
-                };
-                boots.iter().map(boot).collect()
-            }
+            Workload::Program { boots } => boots.iter().map(ProgramBoot::boot).collect(),
             Workload::Levels {
                 program,
                 manifest,
                 cases,
+                boots,
             } => {
                 let mut sorted: BTreeMap<Key, Vec<Case>> = BTreeMap::new();
                 for (case, _) in cases {
                     sorted.entry(key(case)).or_default().push(case.clone());
                 }
-                let boots = sorted.into_iter();
-                boots
-                    .map(|(key, cases)| self.boot(program, manifest, key, cases))
-                    .collect()
+                let cases = sorted.into_iter();
+                let cases = cases.map(|(key, cases)| self.boot(program, manifest, key, cases));
+                boots.iter().map(ProgramBoot::boot).chain(cases).collect()
             }
         }
     }

@@ -11,8 +11,8 @@
 //! method = "counted"
 //! ```
 //!
-//! Every key of a sweep takes one value or a list; the cases are all combinations. A plan of
-//! `kind = "program"` boots a program that brings its own workload, as its `[[boot]]`s say.
+//! Every key of a sweep takes one value or a list; the cases are all combinations. A `[[boot]]` boots a
+//! program that brings its own workload; a plan of `kind = "program"` has nothing else.
 
 use alloc::{
     format,
@@ -68,8 +68,11 @@ enum Kind {
 #[serde(deny_unknown_fields)]
 struct BootEntry {
     method: Value,
+    program: Option<String>,
+    manifest: Option<String>,
     iommu: Option<bool>,
     backend: Option<Value>,
+    cores: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -130,20 +133,36 @@ fn program(document: Document) -> Result<Workload, Invalid> {
     if document.boot.is_empty() {
         return wrong("the plan boots nothing; write a [[boot]] with `method = \"counted\"`");
     }
-    let Some(program) = document.program else {
-        return wrong("the plan names no program; write `program = \"bench-…\"`");
+    let boot = |entry| {
+        boot(
+            entry,
+            document.program.as_deref(),
+            document.manifest.as_deref(),
+        )
     };
-    let manifest = document.manifest;
     Ok(Workload::Program {
-        manifest: manifest.unwrap_or_else(|| format!("manifests/{program}.toml")),
-        program,
         boots: document.boot.iter().map(boot).collect::<Result<_, _>>()?,
     })
 }
 
-fn boot(entry: &BootEntry) -> Result<ProgramBoot, Invalid> {
+/// A machine for a program, by default that of the plan.
+fn boot(
+    entry: &BootEntry,
+    program: Option<&str>,
+    manifest: Option<&str>,
+) -> Result<ProgramBoot, Invalid> {
+    let Some(program) = entry.program.as_deref().or(program) else {
+        return Err(Invalid(
+            "a [[boot]] names no program, and the plan names none for all; write \
+             `program = \"bench-…\"`"
+                .into(),
+        ));
+    };
+    let manifest = entry.manifest.as_deref().or(manifest);
     let backends = named!("backend", entry.backend, Backend, &[])?;
     Ok(ProgramBoot {
+        program: program.into(),
+        manifest: manifest.map_or_else(|| format!("manifests/{program}.toml"), String::from),
         method: match methods(Some(&entry.method), &[])?[..] {
             [method] => method,
             _ => {
@@ -153,6 +172,7 @@ fn boot(entry: &BootEntry) -> Result<ProgramBoot, Invalid> {
             }
         },
         iommu: entry.iommu,
+        cores: entry.cores,
         backend: match backends[..] {
             [] | [Backend::Null] => backends.first().copied(),
             _ => {
@@ -165,11 +185,6 @@ fn boot(entry: &BootEntry) -> Result<ProgramBoot, Invalid> {
 }
 
 fn levels(document: Document) -> Result<Workload, Invalid> {
-    if !document.boot.is_empty() {
-        return Err(Invalid(
-            "[[boot]] belongs to a plan of `kind = \"program\"`; write a [[sweep]]".into(),
-        ));
-    }
     let mut cases: Vec<(Case, Option<String>)> = Vec::new();
     for sweep in &document.sweep {
         for case in sweep.cases()? {
@@ -185,6 +200,11 @@ fn levels(document: Document) -> Result<Workload, Invalid> {
         program: document.program.unwrap_or_else(|| PROGRAM.into()),
         manifest: document.manifest.unwrap_or_else(|| MANIFEST.into()),
         cases,
+        boots: document
+            .boot
+            .iter()
+            .map(|entry| boot(entry, None, None))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -162,6 +162,23 @@ fn boots_have_what_a_machine_can_have_once() {
         ("shared", "2", "on")
     );
     assert_eq!(plan.case(1000), None);
+    let verifying: Vec<_> = boots.iter().map(|boot| boot.only_verifies()).collect();
+    assert_eq!(verifying, [false, false, false, true, false]);
+}
+
+#[test]
+fn a_plan_of_cases_may_boot_programs_besides() {
+    let mut plan = plan(
+        "[[sweep]]\nlevel = \"sync\"\nmethod = \"counted\"\n[[boot]]\nmethod = \"counted\"\nprogram = \"small\"\nmanifest = \"m.toml\"\nbackend = \"null\"",
+    );
+    let boots = plan.boots();
+    let names: Vec<_> = boots.iter().map(|boot| boot.program.as_str()).collect();
+    assert_eq!(names, ["small", "bench-io"]);
+    assert_eq!(boots[0].manifest, "m.toml");
+    assert!(boots[0].cases.is_none() && !boots[0].only_verifies());
+    // Whoever wants one level only wants nothing besides.
+    plan.retain(&[Level::Sync], &[]).unwrap();
+    assert_eq!(plan.boots().len(), 1);
 }
 
 #[test]
@@ -299,7 +316,11 @@ fn what_is_wrong_is_refused_by_a_sentence_that_says_what_is_right() {
         ("repetitions = 1001", "write 1 to 1000"),
         ("colour = 1", "unknown field `colour`"),
         ("kind = \"both\"", "unknown variant `both`"),
-        ("[[boot]]\nmethod = \"timed\"", "write a [[sweep]]"),
+        ("[[boot]]\nmethod = \"timed\"", "the plan has 0 cases"),
+        (
+            "[[sweep]]\nlevel = \"sync\"\n[[boot]]\nmethod = \"timed\"",
+            "names no program",
+        ),
         ("kind = \"program\"\nprogram = \"p\"", "boots nothing"),
         (
             "kind = \"program\"\n[[boot]]\nmethod = \"timed\"",

@@ -1,4 +1,4 @@
-//! The results as tables for a terminal of 80 columns.
+//! The results as tables for a terminal of 100 columns.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use spillway_wire::{Method, Quantity};
@@ -8,10 +8,11 @@ use crate::{
     case::{self, Case, Group, What},
     limits,
     number::{duration, number, short},
+    sizes::{self, Sizes},
 };
 
 /// Columns of the narrowest terminal that is thought of.
-const WIDTH: u16 = 80;
+const WIDTH: u16 = 100;
 
 /// Everything: the comparison of levels, if there is one, then every other row by method.
 pub fn render(results: &[Measurement]) -> String {
@@ -21,9 +22,13 @@ pub fn render(results: &[Measurement]) -> String {
     let mut text = String::new();
     for group in &compared {
         if !group.title.is_empty() {
-            text += &format!("with {}\n", group.title);
+            text += &format!("{}\n", group.heading());
         }
         text += &levels(group);
+        text.push('\n');
+    }
+    if !compared.is_empty() {
+        text += LEGEND;
         text.push('\n');
     }
     let steps = case::steps(&cases);
@@ -31,11 +36,19 @@ pub fn render(results: &[Measurement]) -> String {
         text += &ablation(&steps);
         text.push('\n');
     }
+    for sentence in case::checks(&cases) {
+        text += &format!("{sentence}\n\n");
+    }
+    let sizes = sizes::of(results);
+    if !sizes.is_empty() {
+        text += &small_programs(&sizes);
+        text.push('\n');
+    }
     for method in Method::ALL {
         let is_shown = |row: &&Measurement| {
             // Rows of a plan of cases have all the labels of a case, and stand above.
             let is_compared = What::of(row).is_some() && row.label("device").is_some();
-            row.method == method && !is_compared
+            row.method == method && !is_compared && !sizes::is_size(row)
         };
         let rows: Vec<_> = results.iter().filter(is_shown).collect();
         if !rows.is_empty() {
@@ -89,8 +102,14 @@ fn levels(group: &Group) -> String {
             text += &costs(&series);
         }
     }
-    text + "per operation; instr = instructions of work, – = not measured\n"
+    text
 }
+
+/// What the columns mean.
+const LEGEND: &str = "\
+for one operation: instructions of work, and where; system calls, address-space switches,
+interrupts, register writes, bytes copied; a dash was not measured
+";
 
 /// What was not measured.
 const NONE: &str = "–";
@@ -98,7 +117,8 @@ const NONE: &str = "–";
 /// A table of series. Columns in which nothing was measured are left out.
 fn costs(series: &[(String, Vec<&Case>)]) -> String {
     let head = [
-        "level", "qd", "instr", "app", "driver", "kernel", "calls", "switch", "ops/s", "p50", "p99",
+        "level", "qd", "wait", "instr", "app", "driver", "kernel", "calls", "switch", "irqs",
+        "mmio", "copied", "ops/s", "p50", "p99",
     ];
     let lines = series.iter().flat_map(|(name, cases)| {
         cases.iter().map(|case| {
@@ -110,12 +130,16 @@ fn costs(series: &[(String, Vec<&Case>)]) -> String {
             [
                 name.clone(),
                 case.depth().to_string(),
+                wait(case).into(),
                 cost(Quantity::Instructions),
                 cost(Quantity::Application),
                 cost(Quantity::Driver),
                 cost(Quantity::Kernel),
                 cost(Quantity::SystemCalls),
                 cost(Quantity::AddressSpaceSwitches),
+                cost(Quantity::Interrupts),
+                cost(Quantity::MmioWrites),
+                cost(Quantity::BytesCopied),
                 timed(What::Throughput, short),
                 timed(What::Percentile(0), duration),
                 timed(What::Percentile(2), duration),
@@ -126,11 +150,45 @@ fn costs(series: &[(String, Vec<&Case>)]) -> String {
     let is_known = |column: &usize| lines.iter().any(|line| line[*column] != NONE);
     let columns: Vec<usize> = (0..head.len()).filter(is_known).collect();
     let head: Vec<_> = columns.iter().map(|column| head[*column]).collect();
-    let mut table = new(&head, &[0], 1);
+    let is_word = |index: &usize| matches!(head[*index], "level" | "wait");
+    let words: Vec<_> = (0..head.len()).filter(is_word).collect();
+    let mut table = new(&head, &words, 1);
     for line in &lines {
         table.add_row(columns.iter().map(|column| line[*column].clone()));
     }
     text(&table)
+}
+
+/// How completions were waited for, in a word that fits.
+fn wait<'a>(case: &Case<'a>) -> &'a str {
+    match case.label("wait") {
+        "interrupt" => "irq",
+        "adaptive" => "both",
+        wait => wait,
+    }
+}
+
+/// What the same program takes at each level.
+fn small_programs(sizes: &[Sizes]) -> String {
+    let head = [
+        "the same program",
+        "text",
+        "data",
+        "memory",
+        "runs unchanged on",
+    ];
+    let mut table = new(&head, &[0, 4], 2);
+    for size in sizes {
+        let bytes = |bytes: Option<f64>| bytes.map_or("–".into(), number);
+        table.add_row([
+            size.level.name().to_string(),
+            bytes(size.text),
+            bytes(size.data),
+            bytes(size.memory),
+            size.devices.join(", "),
+        ]);
+    }
+    text(&table) + "bytes\n"
 }
 
 /// The steps of an ablation and what each saves.

@@ -5,7 +5,7 @@ use spillway_wire::{Method, Quantity};
 
 use crate::{
     case::{Case, Group, What},
-    number::{number, short},
+    number::{duration, number, short},
 };
 
 /// What is said of one level.
@@ -15,8 +15,15 @@ pub struct Reason {
     pub series: String,
     /// The requests in flight of the case that it is about.
     pub depth: u32,
-    /// The sentences.
-    pub text: String,
+    /// What is to be said.
+    pub sentences: Vec<String>,
+}
+
+impl Reason {
+    /// The sentences in one.
+    pub fn text(&self) -> String {
+        self.sentences.join(" ")
+    }
 }
 
 /// One for each level of a group: about its cheapest counted case, or about its fastest if nothing
@@ -34,21 +41,26 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
     let least = least.min_by(|a, b| a.1.total_cmp(&b.1));
     chosen
         .iter()
-        .map(|(name, case)| Reason {
+        .enumerate()
+        .map(|(index, (name, case))| Reason {
             series: (*name).clone(),
             depth: case.depth(),
-            text: sentences(
+            sentences: sentences(
                 case,
                 least.map(|(case, cost)| (case.series(), case.depth(), cost)),
+                chosen.get(index + 1).map(|(_, next)| *next),
             ),
         })
-        .filter(|reason| !reason.text.is_empty())
+        .filter(|reason| !reason.sentences.is_empty())
         .collect()
 }
 
-/// The cheapest case; of some that cost the same to within 2 %, the one with the least in flight.
-/// Without costs, the fastest.
+/// The cheapest case of one thread, or else of any; of some that cost the same to within 2 %, the one with
+/// the least in flight. Without costs, the fastest.
 fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
+    let is_alone = |case: &&&'c Case<'a>| matches!(case.label("threads"), "" | "1");
+    let alone: Vec<_> = cases.iter().filter(is_alone).copied().collect();
+    let cases = if alone.is_empty() { cases } else { &alone };
     let cost = |case: &Case| case.counted(Quantity::Instructions);
     let costs = cases.iter().filter_map(|case| cost(case));
     let least = costs.min_by(f64::total_cmp);
@@ -73,16 +85,18 @@ fn choose<'c, 'a>(cases: &[&'c Case<'a>]) -> Option<&'c Case<'a>> {
     cheap.or_else(fastest).copied()
 }
 
-/// Everything that can be said of a case; `least` is the cheapest of the comparison.
-fn sentences(case: &Case, least: Option<(String, u32, f64)>) -> String {
+/// Everything that can be said of a case; `least` is the cheapest of the comparison, `next` the one that is
+/// compared with it.
+fn sentences(case: &Case, least: Option<(String, u32, f64)>, next: Option<&Case>) -> Vec<String> {
     let all = [
         cost(case, least),
         places(case),
         events(case),
         copies(case),
+        next.and_then(|next| saved(case, next)),
         speed(case),
     ];
-    all.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    all.into_iter().flatten().collect()
 }
 
 fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
@@ -109,14 +123,60 @@ fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
     Some(text + ".")
 }
 
+/// The places of instructions.
+const PLACES: [(Quantity, &str); 3] = [
+    (Quantity::Application, "the application"),
+    (Quantity::Driver, "the driver process"),
+    (Quantity::Kernel, "the kernel"),
+];
+
+/// What the next level of ours does without, and where.
+fn saved(case: &Case, next: &Case) -> Option<String> {
+    let (Some(level), Some(next_level)) = (case.level(), next.level()) else {
+        return None;
+    };
+    let cost = |case: &Case| case.counted(Quantity::Instructions);
+    let saved = cost(case)? - cost(next)?;
+    if level >= next_level || saved < 1.0 {
+        return None;
+    }
+    let place = |(quantity, place): &(Quantity, &str)| {
+        let saved = case.counted(*quantity)? - next.counted(*quantity)?;
+        Some((saved, (*place).to_string()))
+    };
+    let mut places: Vec<_> = PLACES.iter().map(place).collect::<Option<_>>()?;
+    places.retain(|(difference, _)| difference.abs() >= 0.01 * saved);
+    places.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (less, more): (Vec<_>, Vec<_>) = places.iter().partition(|(saved, _)| *saved > 0.0);
+    let words = |places: &[&(f64, String)], what: &str| {
+        let part = |(saved, place): &&(f64, String)| {
+            format!("{}{what} in {place}", number(saved.abs().round()))
+        };
+        list(&places.iter().map(part).collect::<Vec<_>>(), "and")
+    };
+    let less = match (&less[..], more.len()) {
+        ([(_, place)], 0) => format!(", in {place}"),
+        _ => format!(": {}", words(&less, "")?),
+    };
+    let more = words(&more, " more").map_or(String::new(), |more| format!(", but {more}"));
+    Some(format!(
+        "{} at depth {} saves {} of them{less}{more}.",
+        capital(&next.series()),
+        next.depth(),
+        number(saved.round()),
+    ))
+}
+
+/// With a capital letter.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 /// The place that has most of it.
 fn places(case: &Case) -> Option<String> {
-    let places = [
-        (Quantity::Application, "the application"),
-        (Quantity::Driver, "the driver process"),
-        (Quantity::Kernel, "the kernel"),
-    ];
-    let known: Vec<_> = places
+    let known: Vec<_> = PLACES
         .iter()
         .filter_map(|(quantity, place)| Some((*place, case.counted(*quantity)?)))
         .collect();
@@ -141,6 +201,10 @@ fn places(case: &Case) -> Option<String> {
     })
 }
 
+/// What happens less often than this is no part of an operation: a timer that ticked, or a thread that
+/// began.
+const SELDOM: f64 = 0.01;
+
 /// What interrupts the straight way, and how often: of a batch if it is a whole number of that.
 fn events(case: &Case) -> Option<String> {
     let kinds = [
@@ -154,6 +218,7 @@ fn events(case: &Case) -> Option<String> {
     let known = kinds
         .iter()
         .filter_map(|(quantity, name)| Some((*name, case.per_operation(*quantity)?)));
+    let known = known.filter(|(_, count)| *count == 0.0 || *count >= SELDOM);
     let (some, none): (Vec<_>, Vec<_>) = known.partition(|(_, count)| *count > 0.0);
     let batch: f64 = case.label("batch").parse().unwrap_or(1.0);
     let is_whole = |(_, count): &(&str, f64)| {
@@ -186,11 +251,25 @@ fn copies(case: &Case) -> Option<String> {
     let bytes = case.per_operation(Quantity::BytesCopied)?;
     Some(match bytes {
         0.0 => "No byte is copied.".into(),
+        bytes if bytes < 1.0 => return None,
         bytes => format!("{} bytes are copied.", number(bytes)),
     })
 }
 
 fn speed(case: &Case) -> Option<String> {
+    if !case.label("rate").is_empty() {
+        let percentile = |index| {
+            Some(duration(
+                case.row(Method::Timed, What::Percentile(index))?.value,
+            ))
+        };
+        return Some(format!(
+            "At a rate of {} a second, half of them took no longer than {}, 99 in a hundred no longer than {}.",
+            case.label("rate"),
+            percentile(0)?,
+            percentile(2)?
+        ));
+    }
     let throughput = case.row(Method::Timed, What::Throughput)?;
     let depth = case.depth();
     Some(format!(

@@ -15,6 +15,7 @@ mod serving;
 mod tests;
 mod vectors;
 mod victims;
+mod zoo;
 
 use driver_sdk::prelude::*;
 use guest_harness::{child, harness};

@@ -57,6 +57,8 @@ pub struct Column {
     packages: PathBuf,
     init: PathBuf,
     limit: Duration,
+    /// Whether it is only to be seen that it works.
+    is_brief: bool,
     rival: Rival,
     /// What was booted, and what it said of itself.
     pub about: OtherSystem,
@@ -73,9 +75,23 @@ impl Column {
             packages: folder.join("packages"),
             init: workspace.root.join(INIT),
             limit: Duration::from_secs(limit.unwrap_or(LIMIT)),
+            is_brief: false,
             rival: Rival::new(SYSTEM),
             about: OtherSystem::default(),
         }
+    }
+
+    /// The same with everything measured once and only just.
+    pub fn brief(self) -> Self {
+        Self {
+            is_brief: true,
+            ..self
+        }
+    }
+
+    /// Whether the packages are there.
+    pub fn is_fetched(&self) -> bool {
+        packages::find(&self.packages).is_some()
     }
 
     /// Fetches the packages if they are not there, builds the load generator, and makes what is
@@ -119,6 +135,8 @@ impl Column {
         append.push(format!("METHOD={}", method.name()));
         let backend = ours.disk.as_ref().map_or("none", Disk::backend);
         append.push(format!("BACKEND={backend}"));
+        let extent = if self.is_brief { "brief" } else { "full" };
+        append.push(format!("EXTENT={extent}"));
         Machine {
             loader: self.kernel.clone(),
             image: Some(self.initramfs.clone()),
@@ -217,6 +235,7 @@ mod tests {
             packages: PathBuf::new(),
             init: PathBuf::new(),
             limit: Duration::ZERO,
+            is_brief: false,
             rival: Rival::new(SYSTEM),
             about: OtherSystem::default(),
         }
@@ -247,7 +266,7 @@ mod tests {
             "driver=null-co,size=1073741824",
             "-kernel vmlinuz -initrd initramfs",
             "mitigations=off",
-            "idle=poll METHOD=counted BACKEND=null",
+            "idle=poll METHOD=counted BACKEND=null EXTENT=full",
             "-icount shift=0,sleep=off",
         ] {
             assert!(line.contains(part), "{part} is not in {line}");

@@ -10,6 +10,7 @@ mod places;
 mod plans;
 mod repro;
 mod serial;
+mod sizes;
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -62,6 +63,7 @@ fn run_plan(
                 return Ok(ExitCode::SUCCESS);
             }
             boots.run(&mut collector)?;
+            sizes::add(&boots, &mut collector.results)?;
             environment::emulated(&workspace, &boots, &plan, options)
         }
     };

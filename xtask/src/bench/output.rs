@@ -3,7 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
-use spillway_report::{Document, baseline, case, csv, limits, page, table, why};
+use spillway_report::{Document, baseline, case, csv, limits, markdown, page, table, why};
 
 use crate::{cli::BenchOptions, image, workspace::Workspace};
 
@@ -24,7 +24,9 @@ pub fn finish(
         for reason in reasons.filter(|reason| ours.contains(&reason.series)) {
             println!(
                 "{} at depth {}: {}\n",
-                reason.series, reason.depth, reason.text
+                reason.series,
+                reason.depth,
+                reason.text()
             );
         }
     }
@@ -41,12 +43,16 @@ pub fn finish(
         print!("{}", comparison.render());
     }
     let usual = workspace.target.join("bench");
+    let usual = options.save.as_ref().unwrap_or(&usual);
     let place = |wish: &Option<std::path::PathBuf>, ending: &str| {
         let usual = usual.join(format!("{plan}.{ending}"));
         wish.clone().unwrap_or(usual)
     };
     write(&place(&options.json, "json"), &document.to_json()?)?;
     write(&place(&options.csv, "csv"), &csv::render(document)?)?;
+    if options.save.is_some() {
+        write(&place(&None, "md"), &markdown::render(document))?;
+    }
     let page = page::render(document, comparison.as_ref());
     write(&place(&options.html, "html"), &page)?;
     let over = limits::over(&document.results);

@@ -197,14 +197,15 @@ pub fn run(
         };
         tally.note(
             case.name,
-            boot(&machine, case).map_err(|error| format!("{error:#}")),
+            boot(&machine, case.says).map_err(|error| format!("{error:#}")),
         );
     }
     Ok(())
 }
 
-fn boot(machine: &Machine, case: &Case) -> Result<()> {
-    let mut missing = case.says.to_vec();
+/// Boots a machine, which must end well and say all of this.
+pub fn boot(machine: &Machine, says: &[&str]) -> Result<()> {
+    let mut missing = says.to_vec();
     let report = Guest::start(machine)?.watch(Some(Duration::from_secs(LIMIT)), |line| {
         let text = log::parse(line).map(|line| line.text);
         missing.retain(|wanted| !text.is_some_and(|text| text.contains(wanted)));

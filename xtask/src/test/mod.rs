@@ -8,8 +8,11 @@ mod device;
 mod fuzz;
 pub mod guards;
 mod guest_suite;
+mod guide;
+mod hello_io;
 mod host;
 mod kernel;
+mod linux;
 mod loader;
 mod multiboot;
 mod nmi;
@@ -104,6 +107,8 @@ fn linked(
     }
     if tally.wants_kind(tally::BOOT) || tally.wants_kind(tally::CPU) {
         boot::run(workspace, profile, machine, tally)?;
+        hello_io::run(workspace, profile, machine, tally)?;
+        guide::run(workspace, profile, machine, tally)?;
     }
     if tally.wants_kind(tally::CPU) {
         vectors::run(workspace, profile, machine, tally)?;
@@ -113,6 +118,7 @@ fn linked(
     }
     if tally.wants_kind(tally::BENCH) {
         bench::run(workspace, machine, tally)?;
+        linux::run(workspace, options, machine, tally)?;
     }
     let usual = if options.soak { SOAK_LIMIT } else { LIMIT };
     let limit = Duration::from_secs(options.machine.timeout.unwrap_or(usual));

@@ -100,7 +100,7 @@ impl Protocol for Block {
     /// "block", and the version.
     const ID: u64 = u64::from_le_bytes(*b"block\0\0\x01");
     type Facts = BlockFacts;
-    type Checks = Checks;
+    type Checks = LengthChecks;
     type Request = Request;
     type Rest = Rest;
     type Completion = Completion;
@@ -119,14 +119,16 @@ impl Protocol for Block {
             .bytes(block_size)
             .is_some_and(|bytes| bytes <= 1 << FLAG_SHIFT);
         let alignment = u32::try_from(get(BlockKey::Alignment)?).map_err(|_| ODD)?;
-        if !fits || !alignment.is_power_of_two() {
+        let max_transfer = BlockCount(get(BlockKey::MaxTransfer)?);
+        let is_empty = capacity.0 == 0 || max_transfer.0 == 0;
+        if !fits || is_empty || !alignment.is_power_of_two() {
             return Err(ODD);
         }
         Ok(BlockFacts {
             limits: BlockLimits {
                 block_size,
                 capacity,
-                max_transfer: BlockCount(get(BlockKey::MaxTransfer)?),
+                max_transfer,
                 max_segments: 1,
                 segment_alignment: alignment,
                 atomic_write: BlockCount(get(BlockKey::AtomicWrite)?),
@@ -179,13 +181,13 @@ impl Protocol for Block {
         }
     }
 
-    fn checks(facts: &BlockFacts) -> Checks {
-        Checks::new(&facts.limits)
+    fn checks(facts: &BlockFacts) -> LengthChecks {
+        LengthChecks::new(&facts.limits)
     }
 
     #[inline(always)]
     fn call(
-        checks: &Checks,
+        checks: &mut LengthChecks,
         rest: &Rest,
         buffers: &Buffers,
         memory: Registered,
@@ -195,7 +197,7 @@ impl Protocol for Block {
             return flush(buffers);
         }
         let (memory, length) = memory.place(buffers)?;
-        match checks.check(rest.offset.0, length.into(), memory.at()) {
+        match checks.check(rest.offset.0, length, memory.0) {
             Ok(()) => Ok(Call {
                 write: rest.operation == Operation::Write,
                 length,
@@ -213,14 +215,14 @@ impl Protocol for Block {
     }
 
     #[inline(always)]
-    fn completion(kept: Finished, answer: Answer) -> Completion {
+    fn completion(kept: Finished, failure: Option<Answer>) -> Completion {
         Completion {
             id: kept.id,
             user_data: kept.user_data,
             trace: kept.trace,
-            result: match answer.error() {
+            result: match failure {
                 None => Ok(()),
-                Some(code) => Err(error(code, answer.detail, kept.writes)),
+                Some(answer) => Err(answer_error(answer, kept.writes)),
             },
             buffers: kept.buffers,
         }
@@ -229,6 +231,13 @@ impl Protocol for Block {
     fn rejected(request: Request, error: Error) -> Rejected {
         Rejected { request, error }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn answer_error(answer: Answer, writes: bool) -> Error {
+    let code = answer.error().unwrap_or(Code::Failed);
+    error(code, answer.detail, writes)
 }
 
 #[cold]
@@ -298,6 +307,59 @@ impl Checks {
         if offset > self.end - length {
             return Err(Code::OutOfRange);
         }
+        Ok(())
+    }
+}
+
+/// The same, for requests of which most are as long as the last one.
+#[derive(Clone, Copy, Debug)]
+pub struct LengthChecks {
+    checks: Checks,
+    /// A length that is allowed, and the last offset at which there are so many bytes.
+    length: u32,
+    last: u64,
+}
+
+impl LengthChecks {
+    /// The checks for a range of at least a block, whose bytes are fewer than 2^56.
+    pub fn new(limits: &BlockLimits) -> Self {
+        let checks = Checks::new(limits);
+        let block = limits.block_size.bytes();
+        Self {
+            checks,
+            length: block,
+            last: checks.end.saturating_sub(block.into()),
+        }
+    }
+
+    /// As [`Checks::check`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[inline(always)]
+    pub fn check(&mut self, offset: u64, length: u32, at: u64) -> Result<(), Code> {
+        let Checks {
+            block_mask,
+            alignment_mask,
+            ..
+        } = self.checks;
+        if length == self.length
+            && offset & block_mask == 0
+            && at & alignment_mask == 0
+            && offset <= self.last
+        {
+            return Ok(());
+        }
+        self.check_other(offset, length, at)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_other(&mut self, offset: u64, length: u32, at: u64) -> Result<(), Code> {
+        self.checks.check(offset, length.into(), at)?;
+        self.length = length;
+        self.last = self.checks.end - u64::from(length);
         Ok(())
     }
 }

@@ -26,8 +26,9 @@ use spillway_abi::{
     call::Operation,
     service::{Message, What},
 };
+use spillway_hal::IoAddress;
 
-use crate::{Buffer, Buffers, Error, RequestId, TraceId, pool::IoSpace};
+use crate::{Buffers, Error, RequestId, TraceId, pool::IoSpace};
 
 /// What travels with each request besides its memory.
 pub trait Protocol: 'static {
@@ -37,7 +38,7 @@ pub trait Protocol: 'static {
     /// What a client knows of its server: read once, when it connects.
     type Facts: Copy + Send + Sync;
     /// The facts in the form in which a request is checked.
-    type Checks: Copy;
+    type Checks;
     /// A request, with its memory.
     type Request;
     /// The same without its memory.
@@ -72,7 +73,7 @@ pub trait Protocol: 'static {
     ///
     /// What is wrong with it, from the client's view.
     fn call(
-        checks: &Self::Checks,
+        checks: &mut Self::Checks,
         rest: &Self::Rest,
         buffers: &Buffers,
         memory: Registered,
@@ -81,8 +82,8 @@ pub trait Protocol: 'static {
     /// What the queue remembers beside the memory: the application's number and the trace.
     fn names(rest: &Self::Rest) -> (u64, TraceId);
 
-    /// A request that is done, for the application.
-    fn completion(kept: Finished, answer: Answer) -> Self::Completion;
+    /// A request that is done, for the application; the answer if it failed.
+    fn completion(kept: Finished, failure: Option<Answer>) -> Self::Completion;
 
     /// A request that was not accepted.
     fn rejected(request: Self::Request, error: Error) -> Self::Rejected;
@@ -101,24 +102,23 @@ impl Registered {
     /// These two.
     #[inline(always)]
     pub fn place(self, buffers: &Buffers) -> Result<(Place, u32), Error> {
-        let buffer = match buffers {
-            Buffers::One(buffer) => buffer,
-            Buffers::Shared(buffer) => buffer.buffer(),
+        let (address, length) = match buffers {
+            Buffers::One(buffer) => (buffer.address(self.0), buffer.length()),
+            Buffers::Shared(buffer) => (buffer.address(self.0), buffer.length()),
             list => self.only(list)?,
         };
-        let address = buffer.address(self.0).ok_or(FOREIGN)?.0;
-        Ok((Place(address), buffer.length()))
+        Ok((Place(address.ok_or(FOREIGN)?.0), length))
     }
 
     /// The only buffer of a list.
     #[cold]
-    fn only(self, list: &Buffers) -> Result<&Buffer, Error> {
+    fn only(self, list: &Buffers) -> Result<(Option<IoAddress>, u32), Error> {
         let mut all = (0..list.count()).filter_map(|index| list.get(index));
         if all.any(|buffer| buffer.address(self.0).is_none()) {
             return Err(FOREIGN);
         }
         match (list.count(), list.get(0)) {
-            (1, Some(buffer)) => Ok(buffer),
+            (1, Some(part)) => Ok((part.address(self.0), part.bytes().len() as u32)),
             _ => Err(CROWDED),
         }
     }
@@ -134,6 +134,8 @@ impl Place {
     /// The registration is above these bits.
     pub const BITS: u32 = 48;
     const MASK: u64 = (1 << Self::BITS) - 1;
+    /// An offset beyond every memory, as aligned as anybody may want it.
+    const BEYOND: u64 = Self::MASK & !0xffff;
 
     /// A place.
     pub const fn new(registration: u16, at: u64) -> Self {
@@ -153,7 +155,7 @@ impl Place {
     }
 }
 
-/// A client's number of a request: 48 bits.
+/// A client's number of a request has 48 bits, as the names of requests do.
 pub const TAG_MASK: u64 = (1 << 48) - 1;
 
 /// What a request was, when its answer has come.
@@ -302,14 +304,11 @@ impl Call {
             return None;
         }
         let [place, at, length] = message.arguments;
-        if at > Place::MASK {
-            return None;
-        }
         Some(Self {
             write,
             length: u32::try_from(length).ok()?,
             place,
-            memory: Place::new(message.what.registration(), at),
+            memory: Place::new(message.what.registration(), at.min(Place::BEYOND)),
         })
     }
 }
@@ -337,6 +336,15 @@ impl Answer {
         Self {
             status: code as u32,
             detail,
+        }
+    }
+
+    /// The same, if it is a failure.
+    #[inline(always)]
+    pub const fn failure(self) -> Option<Self> {
+        match self.status {
+            0 => None,
+            _ => Some(self),
         }
     }
 
@@ -374,6 +382,16 @@ impl Done {
     pub const fn to_words(self) -> [u64; DONE_WORDS] {
         let Answer { status, detail } = self.answer;
         [self.tag & TAG_MASK | (status as u64) << 48, detail]
+    }
+
+    /// The number in an entry of a ring, and the answer if it is a failure.
+    #[inline(always)]
+    pub const fn outcome(words: [u64; DONE_WORDS]) -> (u64, Option<Answer>) {
+        if words[0] <= TAG_MASK {
+            return (words[0], None);
+        }
+        let done = Self::from_words(words);
+        (done.tag, Some(done.answer))
     }
 
     /// The completion in an entry of a ring.
@@ -435,7 +453,9 @@ mod tests {
         fn calls_survive_both_ways(
             write: bool, memory: u64, length: u32, place: u64, tag in 0..=TAG_MASK, trace: u64,
         ) {
-            let call = Call { write, length, place, memory: Place(memory) };
+            let memory = Place(memory);
+            let memory = Place::new(memory.registration(), memory.at().min(Place::BEYOND));
+            let call = Call { write, length, place, memory };
             prop_assert_eq!(Call::from_words(call.to_words(tag, trace)), (call, tag));
             let [a, b, c, d] = call.arguments();
             let what = What::new(Notice::Request, call.operation() as u8, d as u16, Rights::READ);
@@ -463,17 +483,15 @@ mod tests {
             trace: 0,
         };
         assert_eq!(Call::from_message(&message(Operation::GetMeta, 0, 0)), None);
-        assert!(
-            Call::from_message(&message(Operation::Read, (1 << 48) - 1, u32::MAX.into())).is_some()
-        );
+        assert!(Call::from_message(&message(Operation::Read, 0, u32::MAX.into())).is_some());
         assert_eq!(
             Call::from_message(&message(Operation::Read, 0, 1 << 32)),
             None
         );
-        assert_eq!(
-            Call::from_message(&message(Operation::Read, 1 << 48, 0)),
-            None
-        );
+        for (at, heard) in [(1 << 48, Place::BEYOND), (u64::MAX, Place::BEYOND), (5, 5)] {
+            let call = Call::from_message(&message(Operation::Read, at, 0)).unwrap();
+            assert_eq!(call.memory, Place::new(1, heard));
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@ use core::{fmt, ptr::NonNull};
 
 use spillway_abi::{
     Error, Rights,
-    queue::ring_bytes,
-    queue::{COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission},
+    queue::{
+        COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, MESSAGE, SUBMISSION_HEADER, Submission,
+        completion_word, ring_bytes,
+    },
 };
 use spillway_ring::{Consumer, Producer, PushError, Refused, Words};
 
@@ -82,11 +84,23 @@ impl Rings {
 
     #[inline]
     pub fn pop(&mut self) -> Result<Option<Completion>, Error> {
-        let words = self.completions.pop().map_err(|_| Error::Corrupt)?;
-        if words.is_none() {
+        let Some(entry) = self.completions.front().map_err(|_| Error::Corrupt)? else {
             // The end of a batch.
             self.completions.release();
+            return Ok(None);
+        };
+        let mut words = [0; ENTRY_SIZE / 8];
+        let (first, rest) = words.split_at_mut(completion_word::WHAT);
+        for (index, word) in first.iter_mut().enumerate() {
+            *word = entry.load(index);
         }
-        Ok(words.map(|Words(words)| Completion::from_words(words)))
+        // The rest is written for messages only.
+        if first[completion_word::STATUS] as u32 == MESSAGE {
+            for (index, word) in rest.iter_mut().enumerate() {
+                *word = entry.load(completion_word::WHAT + index);
+            }
+        }
+        self.completions.skip();
+        Ok(Some(Completion::from_words(words)))
     }
 }

@@ -68,19 +68,27 @@ impl<'s> Answer<'s> {
     /// Puts it into a queue, to be given with everything else there by the next
     /// [`IoQueue::enter`]; at once if the queue is full. If the client has given up, there is a
     /// completion with the user data [`LATE`], otherwise none.
-    #[inline]
-    pub fn submit(self, queue: &mut IoQueue) {
-        let Some(server) = self.0.as_ref().map(|ready| ready.server) else {
+    #[inline(always)]
+    pub fn submit(mut self, queue: &mut IoQueue) {
+        let Some(Ready {
+            server,
+            token,
+            reply,
+        }) = self.0.take()
+        else {
             return;
         };
-        if let Some((token, reply)) = self.take_along() {
-            let [status, value, extra] = reply.to_raw();
-            let arguments = [token.0, status, value, extra];
-            let entry = Submission::new(server.handle(), Operation::Reply, LATE, arguments);
-            // SAFETY: no address is among the arguments.
-            if unsafe { queue.submit(&entry) }.is_err() {
-                server.send(token, reply);
-            }
+        let (status, value) = match reply {
+            Reply::Value(value) => (0, value),
+            Reply::Error(error, detail) => (error as u64, detail),
+            // See `take_along`.
+            passing => return server.send(token, passing),
+        };
+        let arguments = [token.0, status, value, 0];
+        let entry = Submission::new(server.handle(), Operation::Reply, LATE, arguments);
+        // SAFETY: no address is among the arguments.
+        if unsafe { queue.submit(&entry) }.is_err() {
+            server.send(token, reply);
         }
     }
 }

@@ -164,6 +164,7 @@ impl Server {
     }
 
     /// Answers by a call of its own. A client that is gone misses nothing.
+    #[cold]
     fn send(&self, token: Token, reply: Reply) {
         let sent = self.service.reply(token, reply);
         if let Err(error) = sent

@@ -109,7 +109,7 @@ pub struct Request<'s> {
 }
 
 impl<'s> Request<'s> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(server: &'s Server, message: Message) -> Self {
         let (ask, token) = match message.what.notice() {
             Notice::Request => (decode(&message), message.token),
@@ -264,7 +264,7 @@ impl Drop for Request<'_> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn decode(message: &Message) -> Ask {
     let [a, b, c] = message.arguments;
     let registration = message.what.registration();

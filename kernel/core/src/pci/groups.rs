@@ -17,6 +17,13 @@ pub struct Node {
     pub has_acs: bool,
 }
 
+/// The buses behind a bridge whose registers have these numbers (PCI-to-PCI Bridge Architecture 1.2,
+/// 3.2.5.3 and 3.2.5.4). `None` for one that the firmware has not set up, whose numbers are 0: the
+/// buses behind a bridge have higher numbers than its own.
+pub fn behind(bridge: FunctionId, secondary: u8, subordinate: u8) -> Option<(u8, u8)> {
+    (bridge.bus < secondary && secondary <= subordinate).then_some((secondary, subordinate))
+}
+
 /// Writes the number of each function's group into `groups`; both slices have one length.
 ///
 /// A group's number is the position of its first function. Quadratic in the number of functions,
@@ -129,6 +136,16 @@ mod tests {
             function(0, 9, 0),
         ];
         assert_eq!(groups(&nodes), [0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn a_bridge_that_is_not_set_up_leads_nowhere() {
+        let at = |bus| function(bus, 1, 0).id;
+        assert_eq!(behind(at(0), 1, 3), Some((1, 3)));
+        assert_eq!(behind(at(2), 3, 3), Some((3, 3)));
+        for (bus, first, last) in [(0, 0, 0), (0, 0, 255), (2, 2, 4), (2, 1, 4), (0, 5, 3)] {
+            assert_eq!(behind(at(bus), first, last), None);
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn find_unit(description: &UnitDescription) -> Result<Unit, &'static str> {
 
 /// The buses behind a bridge.
 fn buses_behind(bridge: FunctionId) -> Option<Buses> {
-    let (secondary, subordinate) = pci::find(Selector::Address(bridge))?.buses()?;
+    let (secondary, subordinate) = pci::find(Selector::Address(bridge))?.buses?;
     Some(Buses {
         secondary,
         subordinate,

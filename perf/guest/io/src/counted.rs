@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Regions that are tried for one that no batch came back in pieces in.
-const ATTEMPTS: u32 = 12;
+const ATTEMPTS: u32 = 4;
 
 /// Warm-ups, until the device has enough time: then there is seldom a look in vain.
 const WARM_UPS: u32 = 8;

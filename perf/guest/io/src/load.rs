@@ -28,7 +28,7 @@ const LOOK: u64 = 20_000;
 const LOOKS: u64 = 4096;
 /// Turns of an idle loop between sending and reaping, at first and at most.
 const FIRST_REST: u64 = 2_000;
-const LAST_REST: u64 = 500_000;
+const LAST_REST: u64 = 64_000;
 
 /// One thread's part of a load.
 pub struct Load<Q, S, W> {
@@ -154,7 +154,7 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             if self.looks {
                 idle(self.rest.turns);
                 self.vain.rest += self.rest.cost;
-                self.drain(count as usize, u64::MAX);
+                self.drain(self.queue.in_flight(), u64::MAX);
             } else {
                 while self.queue.in_flight() > 0 && self.error.is_none() {
                     self.reap(u64::MAX);
@@ -268,10 +268,11 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             ..
         } = self;
         let rest = buffers.len() - count;
+        let mut steps = *script;
         for mut buffer in buffers.drain(rest..) {
-            let mut step = script.next();
+            let mut step = steps.next();
             while !watch.may_begin(step) {
-                step = script.next();
+                step = steps.next();
             }
             let name = watch.begins(step, due, &mut buffer);
             let request = match step.write {
@@ -282,6 +283,7 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
                 *error = Some(rejected.error);
             }
         }
+        *script = steps;
     }
 
     /// Takes what has come back; waits for the first, until a moment. Returns how many.

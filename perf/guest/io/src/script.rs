@@ -17,8 +17,8 @@ pub struct Step {
     pub write: bool,
 }
 
-/// An endless sequence of requests.
-pub trait Script: Send + 'static {
+/// An endless sequence of requests. It is copied out for a batch, so that it is in registers.
+pub trait Script: Copy + Send + 'static {
     /// The next one.
     fn next(&mut self) -> Step;
 }
@@ -45,6 +45,7 @@ impl Random {
 }
 
 /// Reads of random places on the whole disk: as little as there can be beside what is measured.
+#[derive(Clone, Copy)]
 pub struct RandomReads {
     random: Random,
     /// The bits of a random number that make a place, in requests.
@@ -76,6 +77,7 @@ impl Script for RandomReads {
 
 /// Any other sequence. Each thread has a part of the disk for itself, so that what it reads is what it
 /// wrote.
+#[derive(Clone, Copy)]
 pub struct Mixed {
     random: Random,
     /// In requests: the thread's first place, the bits of the number of a place behind it, and the

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod call;
+mod polled;
 mod queue;
 mod ring;
 mod shared;
@@ -40,6 +41,7 @@ fn main() -> Result<(), Error> {
         (Some("serve"), Some("call")) => call::serve(),
         (Some("serve"), Some("queue")) => queue::serve(),
         (Some("serve"), Some("shared")) => shared::serve(),
+        (Some("serve"), Some("polled")) => polled::serve(),
         _ => Err(Error::BadArgument),
     }
 }
@@ -56,6 +58,9 @@ fn client(method: Method, only: Option<&str>) -> Result<(), Error> {
     }
     if wants("shared") {
         shared::measure(method)?;
+    }
+    if wants("polled") {
+        polled::measure(method)?;
     }
     if wants("ring") {
         ring::measure(method)?;

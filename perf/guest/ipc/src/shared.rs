@@ -20,23 +20,21 @@ use crate::{BATCH, counted};
 /// Batches in a sample.
 const BATCHES: u32 = 20;
 /// An entry of either ring.
-type Entry = [u64; 8];
+pub type Entry = [u64; 8];
 /// Bytes of the memory: two headers, two rings.
-const BYTES: u64 = 512 + 2 * (BATCH * size_of::<Entry>()) as u64;
-/// The first word of the entry that ends the server.
-const STOP: u64 = u64::MAX;
+pub const BYTES: u64 = 512 + 2 * (BATCH * size_of::<Entry>()) as u64;
 /// What is shared, by its key.
 const MEMORY: u64 = 0;
 const TO_SERVER: u64 = 1;
 const TO_CLIENT: u64 = 2;
 
-const ACCESS: Rights = Rights::READ.union(Rights::WRITE);
+pub const ACCESS: Rights = Rights::READ.union(Rights::WRITE);
 
 /// The two rings of a memory: requests first, then replies.
-struct Rings(Mapping);
+pub struct Rings(Mapping);
 
 impl Rings {
-    fn map(memory: &Memory) -> Result<Self, Error> {
+    pub fn map(memory: &Memory) -> Result<Self, Error> {
         Ok(Self(memory.map(ACCESS)?))
     }
 
@@ -51,7 +49,7 @@ impl Rings {
         unsafe { NonNull::new_unchecked(self.0.as_ptr().add(offset)).cast() }
     }
 
-    fn initialise(&self) {
+    pub fn initialise(&self) {
         for index in 0..2 {
             // SAFETY: a header of zeros, which nobody uses yet.
             let header = unsafe { self.header(index).as_ref() };
@@ -59,21 +57,21 @@ impl Rings {
         }
     }
 
-    fn producer(&self, index: usize) -> Result<Producer<'_, Entry>, Error> {
+    pub fn producer(&self, index: usize) -> Result<Producer<'_, Entry>, Error> {
         // SAFETY: the memory is mapped as long as `self` lives, and each side makes one half of
         // each ring.
         unsafe { Producer::new(self.header(index), self.words(index), BATCH as u32) }
             .map_err(|_| Error::Corrupt)
     }
 
-    fn consumer(&self, index: usize) -> Result<Consumer<'_, Entry>, Error> {
+    pub fn consumer(&self, index: usize) -> Result<Consumer<'_, Entry>, Error> {
         // SAFETY: as for the producer.
         unsafe { Consumer::new(self.header(index), self.words(index), BATCH as u32) }
             .map_err(|_| Error::Corrupt)
     }
 }
 
-/// Takes what the client shares, then answers what is in the ring.
+/// Takes what the client shares, then answers what is in the ring, until a signal comes with nothing.
 pub fn serve() -> Result<(), Error> {
     let server = Server::named("shared", 1, 64)?;
     let (mut memory, mut to_server, mut to_client) = (None, None, None);
@@ -97,11 +95,9 @@ pub fn serve() -> Result<(), Error> {
     let (mut requests, mut replies) = (rings.consumer(0)?, rings.producer(1)?);
     own.wait(Deadline::NEVER)?;
     loop {
-        for entry in requests.ready().map_err(|_| Error::Corrupt)? {
-            if entry[0] == STOP {
-                return other.signal();
-            }
-            replies.push(entry).map_err(|_| Error::Corrupt)?;
+        let ready = requests.ready().map_err(|_| Error::Corrupt)?;
+        if replies.extend(ready).map_err(|_| Error::Corrupt)? == 0 {
+            return other.signal();
         }
         requests.release();
         replies.publish();
@@ -123,19 +119,14 @@ pub fn measure(method: Method) -> Result<(), Error> {
     let (mut requests, mut replies) = (rings.producer(0)?, rings.consumer(1)?);
     let mut outcome = Ok(());
     let count = u64::from(BATCHES) * BATCH as u64;
-    let mut batch = |first: u64| -> Result<(), Error> {
-        for number in 0..BATCH as u64 {
-            let entry = [first, number, 0, 0, 0, 0, 0, 0];
-            requests.push(entry).map_err(|_| Error::Corrupt)?;
-        }
+    let mut batch = || -> Result<(), Error> {
+        let entries = (0..BATCH as u64).map(|number| [number, 0, 0, 0, 0, 0, 0, 0]);
+        requests.extend(entries).map_err(|_| Error::Corrupt)?;
         requests.publish();
         to_server.signal_and_wait(&to_client, Deadline::NEVER)?;
-        if first == STOP {
-            return Ok(());
-        }
         let mut sum = 0;
         for entry in replies.ready().map_err(|_| Error::Corrupt)? {
-            sum += entry[1];
+            sum += entry[0];
         }
         replies.release();
         match sum == (BATCH * (BATCH - 1) / 2) as u64 {
@@ -146,13 +137,13 @@ pub fn measure(method: Method) -> Result<(), Error> {
     counted(count * (SAMPLES as u64 + 1), || {
         Ok(samples(count as u32, || {
             for _ in 0..BATCHES {
-                if let Err(error) = batch(0) {
+                if let Err(error) = batch() {
                     outcome = Err(error);
                 }
             }
         }))
     })?
     .report("ipc/shared_round_trip_batch32", method);
-    batch(STOP)?;
+    to_server.signal_and_wait(&to_client, Deadline::NEVER)?;
     outcome
 }

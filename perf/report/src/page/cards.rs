@@ -58,7 +58,7 @@ fn card(cases: &[&Case], look: &Look, reason: &Reason) -> Markup {
             @if let Some(case) = cases.iter().find(|case| case.depth() == reason.depth) {
                 (figure(case))
             }
-            p.why { "At depth " (reason.depth) ": " (reason.text) }
+            ul.why { @for sentence in &reason.sentences { li { (sentence) } } }
         }
     }
 }
@@ -66,11 +66,12 @@ fn card(cases: &[&Case], look: &Look, reason: &Reason) -> Markup {
 fn figure(case: &Case) -> Markup {
     let cost = case.counted(Quantity::Instructions);
     let throughput = case.row(Method::Timed, What::Throughput);
+    let depth = case.depth();
     html! {
         @if let Some(cost) = cost {
-            div.figure { (number(cost)) small { "instructions per " (case.operation()) } }
+            div.figure { (number(cost)) small { "instructions per " (case.operation()) } small { "at depth " (depth) } }
         } @else if let Some(throughput) = throughput {
-            div.figure { (short(throughput.value)) small { (case.operation()) "s per second" } }
+            div.figure { (short(throughput.value)) small { (case.operation()) "s per second" } small { "at depth " (depth) } }
         }
     }
 }

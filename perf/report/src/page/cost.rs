@@ -89,13 +89,13 @@ fn bars_of(context: &Context, bars: &[&Bar]) -> Markup {
                     @for (_, class, place) in PLACES { li { i class=(class) {} (place) } }
                 }
                 @if is_unsplit { li { i.unsplit {} "everywhere, not split" } }
-                @if is_split { li { i.total-mark {} "total, measured without accounting" } }
+                @if is_split { li { i.total-mark {} "total, as the guest counted it" } }
             }
             div.scroll { (plot(context, bars)) }
             figcaption {
                 "Counted by the emulator. The number at the end is the total."
                 @if is_split {
-                    " Telling the places apart costs something itself, so the parts can add up to a little more."
+                    " The places were told apart from outside, by the emulator, which costs the guest nothing."
                 }
             }
         }

@@ -135,7 +135,8 @@ fn panel(
             (text("strong", (4.0, 16.0), "start", &format!("depth {depth}")))
             (text("title", (WIDTH - RIGHT, 16.0), "end", "time for one operation"))
             (text("title", ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6.0), "middle", "percentile"))
-            @for (look, rows) in lines {
+            // The first, which are ours, on top.
+            @for (look, rows) in lines.iter().rev() {
                 g style=(look.colour) data-series=(look.name) {
                     (through(look, &rows.iter().map(place).collect::<Vec<_>>()))
                     @for row in rows { (mark(context, row.1, look, place(row))) }

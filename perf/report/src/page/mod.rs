@@ -66,6 +66,7 @@ pub fn render(document: &Document, comparison: Option<&Comparison>) -> String {
                     @if let Some(comparison) = comparison { (changes(comparison)) }
                     (waterfall::section(&context, &steps))
                     @for group in &groups { (section(&context, group)) }
+                    @for sentence in case::checks(&cases) { p.note.checked { (sentence) } }
                     (tables::sizes(&context))
                     (tables::all(&context))
                     (environment::how_to_read())
@@ -118,7 +119,7 @@ fn section(context: &Context, group: &Group) -> Markup {
         section {
             h2 {
                 @if group.title.is_empty() { "What a level costs, and why" }
-                @else { "The same with " (group.title) }
+                @else { "The same " (group.heading()) }
             }
             (cards::cards(group))
             p.caption { "Everywhere here: " (conditions(&group.conditions())) "." }

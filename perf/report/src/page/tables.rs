@@ -1,9 +1,6 @@
 //! The tables of the page.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
-use spillway_plan::Level;
 use spillway_wire::{Method, Quantity};
 
 use super::{
@@ -15,6 +12,7 @@ use crate::{
     case::{Case, Group, What},
     limits,
     number::number,
+    sizes,
 };
 
 /// The columns of the cost vector.
@@ -88,38 +86,29 @@ pub fn vector(context: &Context, group: &Group) -> Markup {
     }
 }
 
-/// What the same program takes at each level: rows `size/<level>_<what>`.
+/// What the same program takes at each level.
 pub fn sizes(context: &Context) -> Markup {
-    let rows = context.document.results.iter();
-    let mut sizes: BTreeMap<&str, Vec<(&str, &Measurement)>> = BTreeMap::new();
-    for row in rows.filter(|row| row.name.starts_with("size/")) {
-        let Some(level) = row.label("level") else {
-            continue;
-        };
-        let what = row.name.strip_prefix(&format!("size/{level}_"));
-        if let Some(what) = what {
-            sizes.entry(what).or_default().push((level, row));
-        }
-    }
+    let sizes = sizes::of(&context.document.results);
     if sizes.is_empty() {
         return html! {};
     }
-    let find = |what: &str, level: Level| {
-        let rows = sizes.get(what)?.iter();
-        rows.clone()
-            .find(|(other, _)| *other == level.name())
-            .map(|(_, row)| row.value)
-    };
-    let whats = ["text", "data", "memory"];
     html! {
         section {
-            h2 { "The same program at each level" }
-            p.caption { "Bytes of its code and data, and of the memory that it takes when it runs." }
+            h2 { "The same small program at each level" }
+            p.caption {
+                "It opens the disk and reads a page. Bytes of its code, of its constants and data, and of the memory \
+                 that it has when it runs; and the devices on which the very same file ran. A driver that is linked in \
+                 makes a program larger, and ties it to a kind of device."
+            }
             figure { div.scroll { table.sizes {
-                thead { tr { th.word { "level" } @for what in whats { th { (what) ", bytes" } } } }
-                tbody { @for level in Level::ALL { tr style=(colour(Some(*level))) {
-                    td.word.level { (level.name()) }
-                    @for what in whats { (cell(find(what, *level))) }
+                thead { tr {
+                    th.word { "level" } th { "text, bytes" } th { "data, bytes" } th { "memory, bytes" }
+                    th.word { "runs unchanged on" }
+                } }
+                tbody { @for size in &sizes { tr style=(colour(Some(size.level))) {
+                    td.word.level { (size.level.name()) }
+                    (cell(size.text)) (cell(size.data)) (cell(size.memory))
+                    td.word { (size.devices.join(", ")) }
                 } } }
             } } }
         }

@@ -89,7 +89,8 @@ fn plot(context: &Context, series: &[(String, Points)], looks: &[Look]) -> Marku
             }
             (text("title", (4.0, 16.0), "start", "operations per second"))
             (text("title", ((LEFT + WIDTH - right) / 2.0, HEIGHT - 8.0), "middle", "queue depth: operations in flight, logarithmic"))
-            @for (index, (name, points)) in series.iter().enumerate() {
+            // The first, which are ours, on top.
+            @for (index, (name, points)) in series.iter().enumerate().rev() {
                 g style=(looks[index].colour) data-series=(name) {
                     (through(&looks[index], &points.iter().map(place).collect::<Vec<_>>()))
                     @for point in points {

@@ -120,7 +120,7 @@ fn table(steps: &[(&str, Case)]) -> Markup {
         (Quantity::BytesCopied, "bytes copied"),
     ];
     html! {
-        figure { div.scroll { table {
+        figure { div.scroll { table.steps {
             thead { tr {
                 th.word { "step" } th.word { "what changes" }
                 @for (_, name) in kinds { th { (name) } }

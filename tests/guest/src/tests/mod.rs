@@ -13,9 +13,11 @@ mod life;
 mod limits;
 mod logs;
 mod memory;
+mod operations;
 mod pointers;
 mod queues;
 mod regressions;
+mod relay;
 mod rights;
 mod schedule;
 mod served;
@@ -30,6 +32,7 @@ mod table;
 mod tasks;
 mod threads;
 mod times;
+mod turns;
 mod vector;
 mod wakeups;
 mod windows;
@@ -43,6 +46,7 @@ pub const ALL: &[&[Test]] = &[
     times::TESTS,
     heap::TESTS,
     calls::TESTS,
+    operations::TESTS,
     handles::TESTS,
     rights::TESTS,
     memory::TESTS,
@@ -56,6 +60,8 @@ pub const ALL: &[&[Test]] = &[
     sharing::TESTS,
     windows::TESTS,
     queues::TESTS,
+    relay::TESTS,
+    turns::TESTS,
     wakeups::TESTS,
     ends::TESTS,
     table::TESTS,

@@ -40,6 +40,7 @@ pub fn play(kind: &str, argument: &str) -> i32 {
         "family-limit" => limit::family(),
         "memory-of-the-dead" => limit::memory_of_the_dead(),
         "memory-of-others" => limit::memory_of_others(),
+        "turn-taker" => peer::take_turns(number() as u64),
         "peer-server" => peer::serve(argument),
         "peer-client" => peer::ask(),
         "peer-sharer" => peer::share(),

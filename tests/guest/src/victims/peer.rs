@@ -11,7 +11,7 @@ use driver_sdk::{
         service::{Reply, ServiceMeta},
     },
     prelude::*,
-    rt::object::{IoQueue, OwnedHandle, Remote, Service, Window},
+    rt::object::{Event, IoQueue, OwnedHandle, Remote, Service, Window},
 };
 
 use crate::{
@@ -47,6 +47,21 @@ fn sleep() -> i32 {
     loop {
         thread::sleep(core::time::Duration::from_secs(1000));
     }
+}
+
+/// Takes turns with somebody else for ever, on one core, and counts them in the shared page.
+pub fn take_turns(core: u64) -> i32 {
+    let shared = Shared::given();
+    let own = object::<Event>("own").expect("the test gives an event to wait for");
+    let other = object::<Event>("other").expect("and one to signal");
+    let turns = move || {
+        while other.signal_and_wait(&own, Deadline::NEVER).is_ok() {
+            shared.set(0, shared.get(0) + 1);
+        }
+    };
+    let thread = thread::Builder::new().affinity(core).spawn(turns);
+    thread.expect("there is room for a thread").join();
+    1
 }
 
 /// Takes every request and answers none; the shared page has how many.

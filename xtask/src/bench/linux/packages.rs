@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::ui::{self, Step};
+use crate::{
+    interrupt,
+    ui::{self, Step},
+};
 
 /// The package that depends on the newest kernel for virtual machines. It has NVMe built in.
 const KERNEL: &str = "linux-image-cloud-amd64";
@@ -27,6 +30,11 @@ pub struct Files {
 ///
 /// If they are not there and cannot be fetched: what was tried, and what came of it.
 pub fn fetch(folder: &Path) -> Result<Files> {
+    fetch_by(Apt::default(), folder)
+}
+
+/// The same by apt with a configuration of its own.
+fn fetch_by(system: Apt, folder: &Path) -> Result<Files> {
     if let Some(files) = find(folder) {
         return Ok(files);
     }
@@ -34,12 +42,15 @@ pub fn fetch(folder: &Path) -> Result<Files> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     // First with the lists of packages that the system has, then with new ones of our own. The
     // system's are left as they are.
-    let system = Apt { lists: None };
     let own = Apt {
         lists: Some(folder.join("lists")),
+        ..system.clone()
     };
     if let Err(first) = system.download(folder) {
         let second = own.update().and_then(|()| own.download(folder));
+        if interrupt::requested() {
+            bail!("interrupted");
+        }
         if let Err(second) = second {
             bail!(
                 "the Linux column needs the packages {KERNEL} and {BUSYBOX} of Debian, and they \
@@ -57,7 +68,7 @@ pub fn fetch(folder: &Path) -> Result<Files> {
 }
 
 /// The files if they are there.
-fn find(folder: &Path) -> Option<Files> {
+pub fn find(folder: &Path) -> Option<Files> {
     let root = folder.join("root");
     let mut kernels: Vec<_> = fs::read_dir(root.join("boot"))
         .ok()?
@@ -86,19 +97,29 @@ fn find(folder: &Path) -> Option<Files> {
 }
 
 /// apt, with the lists of packages of the system or with others.
+#[derive(Clone, Default)]
 struct Apt {
     lists: Option<PathBuf>,
+    /// A file with settings that come first.
+    settings: Option<PathBuf>,
 }
 
 impl Apt {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some(settings) = &self.settings {
+            command.env("APT_CONFIG", settings);
+        }
         if let Some(lists) = &self.lists {
             let lists = lists.display();
             command.args(["-o", &format!("Dir::State::lists={lists}")]);
             command.args(["-o", &format!("Dir::Cache={lists}")]);
         }
+        // Without a network it shall not take minutes to say so.
+        command.args(["-o", "Acquire::Retries=1"]);
+        command.args(["-o", "Acquire::http::Timeout=20"]);
+        command.args(["-o", "Acquire::https::Timeout=20"]);
         command
     }
 
@@ -107,7 +128,8 @@ impl Apt {
         if let Some(lists) = &self.lists {
             fs::create_dir_all(lists)?;
         }
-        output(self.command("apt-get").arg("update")).map(drop)
+        // A list that cannot be had is a warning to apt, with which a download fails later.
+        output(self.command("apt-get").args(["update", "--error-on=any"])).map(drop)
     }
 
     /// Downloads both packages and unpacks them in `folder`.
@@ -201,6 +223,30 @@ mod tests {
         let files = find(folder.path()).unwrap();
         assert!(files.kernel.ends_with("boot/vmlinuz-6.1.0-1"));
         assert!(files.busybox.ends_with("usr/bin/busybox"));
+    }
+
+    #[test]
+    fn packages_that_cannot_be_had_end_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("settings");
+        let lists = folder.path().join("none");
+        fs::create_dir(&lists).unwrap();
+        let nowhere = format!(
+            "Dir::Etc::sourcelist \"/dev/null\"; Dir::Etc::sourceparts \"/dev/null\"; \
+             Dir::State::lists \"{}\";",
+            lists.display()
+        );
+        fs::write(&settings, nowhere).unwrap();
+        let apt = Apt {
+            lists: None,
+            settings: Some(settings),
+        };
+        let place = folder.path().join("packages");
+        let error = fetch_by(apt, &place).map(|_| ()).unwrap_err().to_string();
+        for part in [KERNEL, BUSYBOX, "dpkg-deb -x PACKAGE", "try again"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert!(!place.join("root").exists());
     }
 
     #[test]
