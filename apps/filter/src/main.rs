@@ -87,9 +87,10 @@ impl Filter {
             let request = self.server.accept(message);
             match request.ask {
                 Ask::Write { .. } | Ask::WriteRegistered(_) => refuse(request),
-                Ask::Read { .. } | Ask::ReadRegistered(_) => {
-                    // It goes on by itself.
-                    drop(self.tasks.spawn(self.clone().read(request)));
+                Ask::ReadRegistered(part) => self.start_shared(request, part),
+                // It goes on by itself.
+                Ask::Read { offset, .. } => {
+                    drop(self.tasks.spawn(self.clone().read(request, offset)));
                 }
                 Ask::Closed => drop(self.connections.borrow_mut().remove(&request.object())),
                 Ask::Cancelled(Token(token)) => {
@@ -147,41 +148,31 @@ impl Filter {
         }
     }
 
-    async fn read(self: Rc<Self>, request: Request<'static>) {
+    /// A read whose data is copied.
+    async fn read(self: Rc<Self>, request: Request<'static>, offset: u64) {
         let Some(connection) = self.connection(&request) else {
             return request.refuse(Error::BadOperation).send();
         };
-        match request.ask {
-            Ask::ReadRegistered(part) => self.read_shared(request, part, &connection).await,
-            Ask::Read { offset, .. } => {
-                let read = Task::read(&connection.object, offset, vec![0; request.length()]);
-                match self
-                    .tasks
-                    .run(read)
-                    .await
-                    .map(|(done, data)| (outcome(&done), data))
-                {
-                    Ok((Ok(length), data)) => {
-                        let length = data.len().min(length as usize);
-                        request.reply_data(&data[..length]).send();
-                    }
-                    Ok((Err(failure), _)) => answer(request, Err(failure)),
-                    Err(_) => request.refuse(Error::Gone).send(),
-                }
-            }
-            _ => request.refuse(Error::BadOperation).send(),
+        let read = Task::read(&connection.object, offset, vec![0; request.length()]);
+        let Ok((done, data)) = self.tasks.run(read).await else {
+            return request.refuse(Error::Gone).send();
+        };
+        match outcome(&done) {
+            Ok(length) => request
+                .reply_data(&data[..data.len().min(length as usize)])
+                .send(),
+            Err(failure) => answer(request, Err(failure)),
         }
     }
 
-    /// A read into memory that the real server knows by the same number as the client.
-    async fn read_shared(
-        &self,
-        request: Request<'static>,
-        part: Registered,
-        connection: &Connection,
-    ) {
-        let Some(registration) = NonZeroU16::new(part.registration) else {
-            return request.refuse(Error::BadArgument).send();
+    /// A read into memory that the real server knows by the same number as the client. It begins at
+    /// once: what comes next may be that it is cancelled.
+    fn start_shared(self: &Rc<Self>, request: Request<'static>, part: Registered) {
+        let connection = self.connection(&request);
+        let (Some(connection), Some(registration)) =
+            (connection, NonZeroU16::new(part.registration))
+        else {
+            return request.refuse(Error::BadOperation).send();
         };
         let ahead = Ahead {
             object: connection.object.handle(),
@@ -196,18 +187,21 @@ impl Filter {
         let Ok(read) = self.tasks.start(Task::registered(&ahead, ())) else {
             return request.refuse(Error::Busy).send();
         };
-        let Token(token) = request.token();
         let read = Rc::new(RefCell::new(read));
+        let Token(token) = request.token();
         self.under_way.borrow_mut().insert(token, read.clone());
-        let done = poll_fn(|context| Pin::new(&mut *read.borrow_mut()).poll(context)).await;
-        self.under_way.borrow_mut().remove(&token);
-        answer(request, outcome(&done.0));
-        if (part.offset >> FLAG_SHIFT) as u8 == LIFELINE {
-            // The connection is over: a client that sleeps beside its rings is to look.
-            for event in &*connection.events.borrow() {
-                let _ = event.signal();
+        let filter = self.clone();
+        drop(self.tasks.spawn(async move {
+            let done = poll_fn(|context| Pin::new(&mut *read.borrow_mut()).poll(context)).await;
+            filter.under_way.borrow_mut().remove(&token);
+            answer(request, outcome(&done.0));
+            if (part.offset >> FLAG_SHIFT) as u8 == LIFELINE {
+                // The connection is over: a client that sleeps beside its rings is to look.
+                for event in &*connection.events.borrow() {
+                    let _ = event.signal();
+                }
             }
-        }
+        }));
     }
 
     fn connection(&self, request: &Request<'_>) -> Option<Rc<Connection>> {

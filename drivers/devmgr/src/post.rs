@@ -130,6 +130,7 @@ impl Post {
             let request = self.server.accept(message);
             let answer = match request.ask {
                 Ask::Open { value } if self.asking.get() < WAITING => {
+                    self.asking.set(self.asking.get() + 1);
                     let connect = self.clone().connect(tasks.clone(), request, value);
                     // It goes on by itself.
                     drop(tasks.spawn(connect));
@@ -158,7 +159,6 @@ impl Post {
     /// Opens the driver's object of the same number for a client, with what the client may do, and
     /// hands it over.
     async fn connect(self: Rc<Self>, tasks: Handle, request: Request<'static>, value: u64) {
-        self.asking.set(self.asking.get() + 1);
         let opened = self.open(&tasks, &request, value).await;
         self.asking.set(self.asking.get() - 1);
         match opened {

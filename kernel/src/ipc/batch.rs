@@ -15,7 +15,7 @@ use super::{
     Sent, copy, has_news,
     prepare::prepare,
     pump,
-    relay::{self, Woken},
+    relay::{self, Due},
     reply,
     reply::Answer,
     requests::{self, Entry, Request},
@@ -23,7 +23,7 @@ use super::{
     window::{acquire_slot, decline, release_slot, turn},
 };
 use crate::{
-    arch::{core, entry},
+    arch::core,
     kernel::{Guard, Kernel},
     object::{IoQueue, Object, Service, Thread, queue::completion, thread::Wait},
     sched::{
@@ -125,8 +125,8 @@ impl Enter {
                 Progress::Asked(_) => return Progress::Done(Err(Error::BadOperation)),
             }
         }
-        let mut woken = Woken::default();
-        let taken = self.take_entries(guard, thread, &mut woken);
+        let mut due = Due::default();
+        let taken = self.take_entries(guard, thread, &mut due);
         // A slot that none of the entries wanted after all.
         decline(guard, thread);
         let progress = match taken {
@@ -141,13 +141,8 @@ impl Enter {
             Ok(Taken::Stalled(service)) => self.wait(guard, thread, Some(service)),
             Ok(Taken::All) => self.wait(guard, thread, None),
         };
-        match progress {
-            Progress::Asked(_) => Progress::Asked(woken.take_over(guard)),
-            other => {
-                woken.make_ready(guard);
-                other
-            }
-        }
+        due.wake(guard);
+        progress
     }
 
     fn with(mut self, rest: Work, user_data: u64, trace: u64) -> Work {
@@ -165,7 +160,7 @@ impl Enter {
         &self,
         guard: &mut Guard,
         thread: &Arc<Thread>,
-        woken: &mut Woken,
+        due: &mut Due,
     ) -> Result<Taken, Error> {
         let queue = &self.queue;
         let mut budget = Budget::STEP;
@@ -174,7 +169,7 @@ impl Enter {
             if budget.is_spent() {
                 break Taken::Some;
             }
-            let relayed = relay::run(guard, thread, queue, budget.entries, woken);
+            let relayed = relay::run(guard, thread, queue, budget.entries, due);
             if relayed > 0 {
                 budget.entries -= relayed;
                 continue;
@@ -183,8 +178,8 @@ impl Enter {
                 break Taken::All;
             };
             budget.entries -= 1;
-            // The lock may be let go of from here on, and whoever was woken is on no list.
-            woken.make_ready(guard);
+            // The lock may be let go of from here on.
+            due.wake(guard);
             let (user_data, trace) = (submission.user_data, submission.trace);
             match begin(guard, thread, queue, &submission, &mut budget) {
                 Begun::Done(answer) => self.post(guard, user_data, trace, answer),
@@ -200,7 +195,7 @@ impl Enter {
             }
         };
         queue.publish_taken(guard);
-        pump_all(guard, queue, woken);
+        pump_all(guard, queue, due);
         Ok(taken)
     }
 
@@ -253,36 +248,31 @@ pub fn enter(
     deadline: u64,
 ) -> Outcome {
     let kernel = &mut *guard;
-    let mut woken = Woken::default();
+    let mut due = Due::default();
     let mut left = ENTRIES;
     while left > 0 {
-        match relay::run(kernel, thread, &queue, left, &mut woken) {
+        match relay::run(kernel, thread, &queue, left, &mut due) {
             0 => break,
             relayed => left -= relayed,
         }
     }
     if !queue.is_quiet(kernel) {
-        woken.make_ready(kernel);
+        due.wake(kernel);
         let enter = Enter::new(queue, minimum, deadline);
         return work::begin(guard, thread, Work::Enter(enter));
     }
     if let Some(result) = is_over(kernel, thread, &queue, (minimum, deadline)) {
-        woken.make_ready(kernel);
+        due.wake(kernel);
         return Outcome::Done(result);
     }
-    entry::leave_by_call();
-    sched::wait_listed(kernel, thread, Wait::Queue(queue), deadline);
-    match woken.take_over(kernel) {
-        Some(next) => Outcome::SwitchTo(guard, next),
-        None => Outcome::Switch(guard),
-    }
+    due.wait(guard, thread, queue, deadline)
 }
 
 /// The end of a stay in the kernel for so many completions, until a time. `None` if the thread is to
 /// wait, of which the queue has been told.
 fn is_over(
     kernel: &mut Kernel,
-    thread: &Thread,
+    thread: &Arc<Thread>,
     queue: &IoQueue,
     (minimum, deadline): (u32, u64),
 ) -> Option<Result<u64, Error>> {
@@ -304,19 +294,19 @@ fn is_over(
     }
     let works = queue.has_entries(kernel);
     let missing = minimum - available;
-    let set = queue.set_waiter(kernel, thread.slot, missing, (minimum, deadline), works);
+    let set = queue.set_waiter(kernel, thread, missing, (minimum, deadline), works);
     set.err().map(Err)
 }
 
 /// Hands out what waits for room in the queue.
-fn pump_all(kernel: &mut Kernel, queue: &IoQueue, woken: &mut Woken) {
+fn pump_all(kernel: &mut Kernel, queue: &IoQueue, due: &mut Due) {
     for index in 0.. {
         let Some(service) = queue.state.get(kernel).services.get(index) else {
             return;
         };
         if has_news(service.state.get(kernel)) {
             let service = service.clone();
-            woken.make_ready(kernel);
+            due.wake(kernel);
             pump(kernel, &service);
         }
     }

@@ -25,42 +25,51 @@ use super::{
     streams::{self, Passed, Stream},
 };
 use crate::{
-    arch::core,
-    kernel::Kernel,
-    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState},
+    arch::entry,
+    kernel::{Guard, Kernel},
+    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState, thread::Wait},
     sched,
+    syscall::Outcome,
 };
 
-/// The thread that was woken last, which is on no list and is to run.
+/// The queue in which a thread has what it waits for since a moment ago, and was not told yet. It is
+/// before the lock is let go of.
 #[derive(Default)]
-pub struct Woken(Option<Arc<Thread>>);
+pub struct Due(Option<Arc<IoQueue>>);
 
-impl Woken {
-    /// One more was woken. Those before it are made ready.
-    pub fn add(&mut self, kernel: &mut Kernel, thread: Option<Arc<Thread>>) {
-        if thread.is_some() {
-            self.make_ready(kernel);
-            self.0 = thread;
+impl Due {
+    /// One more. Whoever waits in the one before is woken.
+    fn add(&mut self, kernel: &mut Kernel, queue: Arc<IoQueue>) {
+        self.wake(kernel);
+        self.0 = Some(queue);
+    }
+
+    /// Wakes whoever waits there.
+    pub fn wake(&mut self, kernel: &mut Kernel) {
+        if let Some(queue) = self.0.take() {
+            queue.wake(kernel);
         }
     }
 
-    /// It is made ready.
-    pub fn make_ready(&mut self, kernel: &mut Kernel) {
-        if let Some(thread) = self.0.take() {
-            sched::make_ready(kernel, &thread);
+    /// Lets the running thread wait for a queue with which it is registered. The one that is due goes
+    /// on in its place if it can: then this does not return.
+    #[inline]
+    pub fn wait(
+        self,
+        guard: Guard,
+        thread: &Thread,
+        queue: Arc<IoQueue>,
+        deadline: u64,
+    ) -> Outcome {
+        let (mut guard, mut waits) = (guard, Wait::Queue(queue));
+        if let Some(due) = self.0 {
+            let other;
+            (guard, other, waits) = due.switch_to_waiter(guard, thread, waits, deadline);
+            other.wake(&mut guard);
         }
-    }
-
-    /// The running thread waits: if this core can go straight to the one that was woken it is
-    /// returned.
-    pub fn take_over(&mut self, kernel: &mut Kernel) -> Option<Arc<Thread>> {
-        let thread = self.0.as_ref()?;
-        let is_here = thread.state.get(kernel).home == core().index.get();
-        if is_here && sched::can_switch_to(kernel, thread) {
-            return self.0.take();
-        }
-        self.make_ready(kernel);
-        None
+        entry::leave_by_call();
+        sched::wait_listed(&mut guard, thread, waits, deadline);
+        Outcome::Switch(guard)
     }
 }
 
@@ -71,7 +80,7 @@ pub fn run(
     thread: &Thread,
     queue: &Arc<IoQueue>,
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> u32 {
     let Some(front) = queue.state.get_mut(kernel).front() else {
         return 0;
@@ -82,7 +91,7 @@ pub fn run(
             Some(what) => {
                 let handle = (front.first as u32, rights, what.registration() != 0);
                 let remote = remote.clone();
-                pass_on(kernel, queue, remote, handle, most, woken)
+                pass_on(kernel, queue, remote, handle, most, due)
             }
             None => None,
         },
@@ -91,7 +100,7 @@ pub fn run(
             if Arc::ptr_eq(&service.owner, &thread.process) && rights.contains(Rights::WRITE) =>
         {
             let service = service.clone();
-            answer(kernel, queue, &service, (front.first, front.a), most, woken)
+            answer(kernel, queue, &service, (front.first, front.a), most, due)
         }
         _ => None,
     }
@@ -105,7 +114,7 @@ fn pass_on(
     remote: Arc<Remote>,
     (handle, rights, is_registered): (u32, Rights, bool),
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> Option<u32> {
     let state = remote.service.state.get(kernel);
     if state.ended || has_news(state) {
@@ -142,8 +151,9 @@ fn pass_on(
     service.state.get_mut(kernel).taken_count += passed;
     streams::leave(kernel, stream, 1);
     if passed > 0 {
-        let next = server.publish(kernel, passed);
-        woken.add(kernel, next);
+        if server.publish(kernel, passed) {
+            due.add(kernel, server);
+        }
     }
     Some(passed)
 }
@@ -246,7 +256,7 @@ fn answer(
     service: &Arc<Service>,
     (first, token): (u64, u64),
     most: u32,
-    woken: &mut Woken,
+    due: &mut Due,
 ) -> Option<u32> {
     let place = Token(token).asker().wrapping_sub(FIRST);
     let number = kernel.requests.places.get(place)?.group()?;
@@ -262,8 +272,9 @@ fn answer(
     let answered = answers_to(from, to, requests, (first, number), most);
     if answered > 0 {
         service.state.get_mut(kernel).taken_count -= answered;
-        let next = client.publish(kernel, answered);
-        woken.add(kernel, next);
+        if client.publish(kernel, answered) {
+            due.add(kernel, client);
+        }
         streams::leave(kernel, number, answered);
     }
     Some(answered)

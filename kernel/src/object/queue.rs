@@ -25,7 +25,6 @@ use crate::{
     },
     kernel::{Guard, Kernel},
     memory::{direct, frames},
-    sched,
     sync::Locked,
 };
 
@@ -320,8 +319,8 @@ impl IoQueue {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
         let _ = state.completed.push(Words(completion.to_words()));
-        if let Some(thread) = self.publish(kernel, 1) {
-            sched::make_ready(kernel, &thread);
+        if self.publish(kernel, 1) {
+            self.wake(kernel);
         }
     }
 
@@ -329,7 +328,7 @@ impl IoQueue {
     pub fn to_copy(&self, kernel: &mut Kernel, slot: u16) {
         let (state, links) = self.state.get_with_links(kernel);
         state.answered.push_back(links, slot);
-        self.wake_to_copy(kernel);
+        self.wake_to_work(kernel);
     }
 
     /// That has been done.

@@ -31,8 +31,8 @@ pub use switch::{
     schedule, set_timer, switch_to,
 };
 pub use wait::{
-    edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, unblock, wait,
-    wait_listed, wake_first, wake_futex,
+    edit_waiters, has_passed, remove_deadline, set_deadline, set_deadline_ns, set_time_out,
+    unblock, wait, wait_listed, wake_first, wake_futex,
 };
 use wait::{end_wait, wake_all};
 

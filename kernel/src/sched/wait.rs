@@ -37,10 +37,17 @@ pub fn wait(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
 /// Lets a thread wait that is, or will be, on the list of what it waits for.
 #[inline]
 pub fn wait_listed(kernel: &mut Kernel, thread: &Thread, wait: Wait, deadline: u64) {
+    let state = thread.state.get_mut(kernel);
+    state.home = core().index.get();
+    state.phase = Phase::Waiting(wait);
+    set_time_out(kernel, thread, deadline);
+}
+
+/// Sets until when a thread waits that did so on this core.
+#[inline]
+pub fn set_time_out(kernel: &mut Kernel, thread: &Thread, deadline: u64) {
     let home = core().index.get();
     let state = thread.state.get_mut(kernel);
-    state.home = home;
-    state.phase = Phase::Waiting(wait);
     state.timed = deadline != NO_DEADLINE;
     if state.timed {
         // Whoever runs next need not set the clock.

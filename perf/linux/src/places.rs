@@ -1,4 +1,5 @@
-//! Where the reads go: the same sequence of blocks as `perf/guest/nvme/src/load.rs` makes.
+//! Where the reads go: the same sequence of blocks as `perf/guest/nvme/src/load.rs` makes, by the generator
+//! that `perf/guest/io/src/script.rs` has, too.
 
 /// Bytes of a read.
 pub const BYTES: usize = 4096;
@@ -67,15 +68,18 @@ mod tests {
 
     #[test]
     fn the_other_side_has_not_changed() {
+        const GENERATOR: [&str; 3] = ["6364136223846793005", "1442695040888963407", "self.0 >> 32"];
+        let script = include_str!("../../guest/io/src/script.rs");
+        for part in GENERATOR {
+            assert!(script.contains(part), "`{part}` is no longer there");
+        }
         let load = include_str!("../../guest/nvme/src/load.rs");
-        for part in [
-            "6364136223846793005",
-            "1442695040888963407",
-            "self.0 >> 32",
+        let places = [
             "limits.capacity.0.max(1).ilog2().min(32)",
             "(capacity - 1) & !(blocks.0 - 1)",
             "Random(0)",
-        ] {
+        ];
+        for part in GENERATOR.into_iter().chain(places) {
             assert!(load.contains(part), "`{part}` is no longer there");
         }
     }

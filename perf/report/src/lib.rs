@@ -10,6 +10,7 @@ pub mod baseline;
 pub mod case;
 pub mod collect;
 pub mod csv;
+pub mod group;
 pub mod limits;
 pub mod markdown;
 pub mod number;

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod data;
+mod filtered;
 mod killed;
 mod managed;
 mod ram;
@@ -18,18 +19,18 @@ use guest_harness::harness::{self, Outcome, Test};
 driver_sdk::main!(main);
 
 fn main() -> i32 {
-    let tests: &[Test] = match arguments().next() {
-        Some("ram") => ram::TESTS,
-        Some("data") => data::TESTS,
-        Some("killed") => killed::TESTS,
-        Some("managed") => managed::TESTS,
+    let tests: &[&[Test]] = match arguments().next() {
+        Some("ram") => &[ram::TESTS, filtered::TESTS],
+        Some("data") => &[data::TESTS],
+        Some("killed") => &[killed::TESTS],
+        Some("managed") => &[managed::TESTS],
         Some("victim") => return victim(),
         _ => {
             println!("the first argument is `ram`, `data`, `killed` or `managed`");
             return 1;
         }
     };
-    harness::run(&[tests], None)
+    harness::run(tests, None)
 }
 
 /// Plays a client.
@@ -39,6 +40,7 @@ fn victim() -> i32 {
         Some("reader") => data::client(),
         Some("writer") => killed::client(),
         Some("again") => managed::client(),
+        Some("idle") => managed::idle(),
         other => {
             println!("no victim is called {other:?}");
             return 1;

@@ -8,6 +8,7 @@ use alloc::{format, vec::Vec};
 use core::{mem::ManuallyDrop, time::Duration};
 
 use driver_sdk::{
+    abi::{call::Operation, queue::Submission},
     io::{ErrorKind, Sync},
     prelude::*,
 };
@@ -28,6 +29,7 @@ tests![
     who_may_not_manage_a_driver_does_not_end_it,
     a_driver_that_dies_too_often_is_given_up,
     a_device_that_is_not_there_has_no_driver,
+    so_many_wait_for_a_driver_and_no_more,
 ];
 
 /// The number, behind those of the clients, that ends them.
@@ -148,5 +150,44 @@ fn a_device_that_is_not_there_has_no_driver() -> Outcome {
     let refused = Sync::open(&absent).map(drop).map_err(|error| error.kind);
     equal!(refused, Err(ErrorKind::Gone));
     equal!(absent.until(soon()).get_meta(STARTED), Ok(0));
+    Ok(())
+}
+
+/// A driver that never serves anything.
+pub fn idle() -> Outcome {
+    loop {
+        thread::sleep(PATIENCE);
+    }
+}
+
+fn so_many_wait_for_a_driver_and_no_more() -> Outcome {
+    const WAITING: u32 = 64;
+    let idle = given("idle")?;
+    let mut queue = IoQueue::new(128, 0)?;
+    for number in 0..=WAITING {
+        let open = Submission::new(idle.handle(), Operation::Open, number.into(), [0; 4]);
+        // SAFETY: a name without bytes is not read.
+        unsafe { queue.submit(&open) }.map_err(|_| "no room")?;
+    }
+    queue.enter(1, soon())?;
+    let refused = queue.pop()?.ok_or("no answer")?;
+    equal!(
+        (refused.user_data, refused.result()),
+        (WAITING.into(), Err(Error::Busy))
+    );
+    // The manager is there for everybody else.
+    equal!(idle.until(soon()).get_meta(STARTED), Ok(1));
+    // Who waits is brought to the next driver, and is told when none will come.
+    for life in 1..=3 {
+        equal!(queue.pop()?.map(|done| done.result()), None, "life {life}");
+        idle.until(soon()).destroy(1)?;
+        while life < 3 && idle.until(soon()).get_meta(STARTED)? == life {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    queue.enter(WAITING, soon())?;
+    while let Some(done) = queue.pop()? {
+        equal!(done.result(), Err(Error::Gone));
+    }
     Ok(())
 }

@@ -696,8 +696,6 @@ fn a_client_that_dies_gives_its_memory_back() -> Outcome {
                 ExitStatus::Killed(7)
             );
         }
-        // Until the disk has let go.
-        thread::sleep(Duration::from_millis(100));
         Ok(())
     };
     let used = || -> Outcome<[u64; 2]> {
@@ -707,9 +705,15 @@ fn a_client_that_dies_gives_its_memory_back() -> Outcome {
         ])
     };
     kill()?;
+    // The disk lets go when it has answered, and then the server hears of it.
+    thread::sleep(Duration::from_millis(200));
     let before = used()?;
     for _ in 0..5 {
         kill()?;
+    }
+    let deadline = Instant::now() + harness::child::PATIENCE;
+    while used()? != before && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
     }
     equal!(used()?, before, "handles and memory of the server");
     Ok(())

@@ -1,15 +1,18 @@
 //! The machines of a plan: made once, booted as often as it takes.
 
+mod turns;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Result, bail};
-use spillway_plan::{Backend, Boot, Device, Method, Plan, Wait};
+use anyhow::Result;
+use spillway_plan::{Backend, Boot, Method, Plan, Wait};
 use spillway_report::{collect::Collector, schema::OtherSystem};
 
+use self::turns::Turn;
 use super::{
     gather,
     image_check::{self, Image},
@@ -57,12 +60,6 @@ pub struct Planned {
     pub files: Option<BootFiles>,
 }
 
-/// Who boots next, on which machine of ours, in which round.
-enum Turn<'a> {
-    Ours(&'a Planned, u32),
-    Linux(&'a Planned, u32),
-}
-
 impl Boots {
     /// Reads the manifests.
     pub fn new(workspace: &Workspace, plan: &Plan, options: &BenchOptions) -> Result<Self> {
@@ -86,7 +83,7 @@ impl Boots {
         let boots = plan.boots().into_iter().enumerate().map(planned);
         let boots: Vec<Planned> = boots.collect::<Result<_>>()?;
         if options.vs.is_some() {
-            check_sharing(plan, &boots)?;
+            turns::check(plan, &boots)?;
         }
         Ok(Self {
             boots,
@@ -138,27 +135,6 @@ impl Boots {
     pub fn others(&self) -> BTreeMap<String, OtherSystem> {
         let named = |linux: &Column| (linux::SYSTEM.to_string(), linux.about.clone());
         self.linux.iter().map(named).collect()
-    }
-
-    /// The boots in their order: counted machines and those that verify once, timed ones so many times,
-    /// one after the other, so that what disturbs the host disturbs them all. Linux has a turn for each method and
-    /// round, behind the first machine of ours that it can have as well.
-    fn turns(&self, repetitions: u32, with_linux: bool) -> Vec<Turn<'_>> {
-        let of = |is_timed, round| {
-            let boots = self.boots.iter();
-            let boots = boots.filter(move |planned| {
-                let again = round == 1 || !planned.boot.only_verifies();
-                again && (planned.boot.method == Method::Timed) == is_timed
-            });
-            let shared = boots.clone().position(Planned::can_be_shared);
-            let shared = shared.filter(|_| with_linux);
-            boots.enumerate().flat_map(move |(index, planned)| {
-                let linux = (shared == Some(index)).then_some(Turn::Linux(planned, round));
-                [Turn::Ours(planned, round)].into_iter().chain(linux)
-            })
-        };
-        let timed = (1..=repetitions).flat_map(|round| of(true, round));
-        of(false, 1).chain(timed).collect()
     }
 
     /// Builds everything, then boots.
@@ -250,14 +226,6 @@ impl Boots {
 }
 
 impl Planned {
-    /// Whether another system can have the same machine: one core, and an NVMe disk that does
-    /// nothing.
-    fn can_be_shared(&self) -> bool {
-        let boot = &self.boot;
-        let disk = (boot.device, boot.backend);
-        disk == (Some(Device::Nvme), Some(Backend::Null)) && self.machine.cores == 1
-    }
-
     /// Whether it is to be found out where instructions went.
     fn is_divided(&self) -> bool {
         self.boot.method == Method::Counted && self.boot.cases.is_some()
@@ -270,24 +238,6 @@ impl Planned {
             _ => Ok(None),
         }
     }
-}
-
-/// Sees that there is a machine for Linux by every method.
-fn check_sharing(plan: &Plan, boots: &[Planned]) -> Result<()> {
-    let mut methods = boots.iter().map(|planned| planned.boot.method);
-    let lonely = methods.find(|method| {
-        let mut same = boots.iter().filter(|other| other.boot.method == *method);
-        !same.any(Planned::can_be_shared)
-    });
-    let Some(method) = lonely else {
-        return Ok(());
-    };
-    bail!(
-        "Linux is measured on one core, with an NVMe disk that has no medium, and plan `{}` boots no \
-         such machine for its {} figures; `nvme` and `quick` do",
-        plan.name,
-        method.name()
-    )
 }
 
 /// Tells the programs how they are run, and what is measured.
@@ -343,63 +293,4 @@ fn counted(mut machine: Machine) -> Machine {
         .extend(["-icount", "shift=0,sleep=off"].map(String::from));
     machine.append.push("idle=poll".into());
     machine
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        bench::plans,
-        cli::{Cli, Command},
-    };
-    use clap::Parser;
-
-    fn boots(words: &[&str]) -> Result<Boots> {
-        let line = ["cargo xtask", "bench"].iter().chain(words);
-        let Command::Bench(options) = Cli::parse_from(line).command else {
-            unreachable!("the command is bench");
-        };
-        let workspace = Workspace::load()?;
-        let plan = plans::find(&workspace, &options.plan)?;
-        Boots::new(&workspace, &plan, &options)
-    }
-
-    fn turns(boots: &Boots, repetitions: u32) -> Vec<(bool, Method, u32)> {
-        let turns = boots.turns(repetitions, boots.linux.is_some());
-        let turns = turns.into_iter().map(|turn| match turn {
-            Turn::Ours(planned, round) => (true, planned.boot.method, round),
-            Turn::Linux(planned, round) => (false, planned.boot.method, round),
-        });
-        turns.collect()
-    }
-
-    #[test]
-    fn linux_takes_turns_with_us() {
-        use Method::{Counted, Timed};
-        let with = boots(&["nvme", "--vs", "linux"]).unwrap();
-        assert_eq!(
-            turns(&with, 2),
-            [
-                (true, Counted, 1),
-                (false, Counted, 1),
-                (true, Counted, 1),
-                (true, Timed, 1),
-                (false, Timed, 1),
-                (true, Timed, 2),
-                (false, Timed, 2),
-            ]
-        );
-        let without = turns(&boots(&["nvme"]).unwrap(), 2);
-        assert!(without.len() == 4 && without.iter().all(|(ours, ..)| *ours));
-    }
-
-    #[test]
-    fn linux_needs_a_machine_of_ours_by_every_method() {
-        let complaint = |words: &[&str]| boots(words).err().map(|error| error.to_string());
-        let two_cores = complaint(&["nvme", "--cores", "2", "--vs", "linux"]).unwrap();
-        assert!(two_cores.contains("its timed figures"), "{two_cores}");
-        let no_disk = complaint(&["kernel", "--vs", "linux"]).unwrap();
-        assert!(no_disk.contains("plan `kernel`"), "{no_disk}");
-        assert_eq!(complaint(&["kernel"]), None);
-    }
 }
