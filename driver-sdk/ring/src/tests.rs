@@ -3,6 +3,8 @@
 
 #[cfg(not(loom))]
 mod hostile;
+#[cfg(not(loom))]
+mod in_place;
 #[cfg(loom)]
 mod model;
 #[cfg(not(loom))]

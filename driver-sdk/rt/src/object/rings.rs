@@ -5,7 +5,7 @@ use core::{fmt, ptr::NonNull};
 use spillway_abi::{
     Error, Rights,
     queue::{
-        COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, MESSAGE, SUBMISSION_HEADER, Submission,
+        COMPLETION_HEADER, Completion, ENTRIES, ENTRY_SIZE, SUBMISSION_HEADER, Submission,
         completion_word, ring_bytes,
     },
 };
@@ -89,18 +89,25 @@ impl Rings {
             self.completions.release();
             return Ok(None);
         };
-        let mut words = [0; ENTRY_SIZE / 8];
-        let (first, rest) = words.split_at_mut(completion_word::WHAT);
-        for (index, word) in first.iter_mut().enumerate() {
-            *word = entry.load(index);
-        }
+        let status = entry.load(completion_word::STATUS);
+        let mut completion = Completion {
+            user_data: entry.load(completion_word::USER_DATA),
+            status: status as u32,
+            service: (status >> 32) as u32,
+            value: entry.load(completion_word::VALUE),
+            trace: entry.load(completion_word::TRACE),
+            ..Completion::default()
+        };
         // The rest is written for messages only.
-        if first[completion_word::STATUS] as u32 == MESSAGE {
-            for (index, word) in rest.iter_mut().enumerate() {
-                *word = entry.load(completion_word::WHAT + index);
-            }
+        if completion.is_message() {
+            completion.what = entry.load(completion_word::WHAT);
+            completion.arguments = [
+                entry.load(completion_word::A),
+                entry.load(completion_word::B),
+                entry.load(completion_word::C),
+            ];
         }
         self.completions.skip();
-        Ok(Some(Completion::from_words(words)))
+        Ok(Some(completion))
     }
 }
