@@ -80,7 +80,8 @@ impl IoQueue {
             return (guard, self, waits);
         };
         let context = waiter.thread.context_pointer();
-        let (before, waited) = sched::hand_over(kernel, core, thread, waits, waiter.thread);
+        let (before, waited) = sched::hand_over(kernel, core, thread, waiter.thread);
+        sched::waits_for(thread.state.get_mut(kernel), waits);
         sched::set_time_out(kernel, &before, deadline);
         drop((before, waited, self));
         drop(guard);
