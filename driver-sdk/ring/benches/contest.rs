@@ -6,6 +6,7 @@ mod contenders;
 
 use std::{
     hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +16,8 @@ use contenders::{
     ways::{OneByOne, Slices, Values, Way},
 };
 use criterion::{
-    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+    BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
 };
 
 /// A batch in and a batch out on one thread. The ring is never full or empty by surprise.
@@ -34,38 +36,66 @@ fn one_thread<const WORDS: usize, C: Contender<WORDS>, W: Way>(
     black_box(sum);
 }
 
-/// A producer and a consumer that never sleep, each on a thread of its own.
+/// Entries in a transfer between two threads: few enough to be done within a time slice, so that on
+/// a busy host some transfers are not disturbed.
+const TRANSFER: u64 = 16384;
+
+/// A producer and a consumer that poll, each on a thread of its own.
 fn two_threads<const WORDS: usize, C: Contender<WORDS>, W: Way>(
     group: &mut BenchmarkGroup<WallTime>,
 ) {
     group.bench_function(C::NAME, |bench| {
-        bench.iter_custom(|batches| transfer::<WORDS, C, W>(batches * W::BATCH as u64));
+        bench.iter_custom(|transfers| (0..transfers).map(|_| transfer::<WORDS, C, W>()).sum());
     });
 }
 
-fn transfer<const WORDS: usize, C: Contender<WORDS>, W: Way>(count: u64) -> Duration {
+/// Polls in vain. Now and then the processor goes to others, of whom one may be who is waited for.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    fn wait(&mut self) {
+        self.0 = self.0.wrapping_add(1);
+        if self.0.is_multiple_of(1024) {
+            thread::yield_now();
+        }
+        std::hint::spin_loop();
+    }
+}
+
+fn transfer<const WORDS: usize, C: Contender<WORDS>, W: Way>() -> Duration {
     let (mut producer, mut consumer) = C::pair();
-    let consumer = thread::spawn(move || {
-        let (mut popped, mut sum, mut output) = (0, 0, [[0; WORDS]; BATCH]);
-        while popped < count {
-            match W::pop::<WORDS, C>(&mut consumer, &mut output, &mut sum) {
-                0 => std::hint::spin_loop(),
-                some => popped += some as u64,
+    let ready = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let consumer = scope.spawn(|| {
+            ready.store(true, Ordering::Release);
+            let (mut popped, mut sum, mut output) = (0, 0, [[0; WORDS]; BATCH]);
+            let mut patience = Patience::default();
+            while popped < TRANSFER {
+                match W::pop::<WORDS, C>(&mut consumer, &mut output, &mut sum) {
+                    0 => patience.wait(),
+                    some => popped += some as u64,
+                }
+            }
+            (Instant::now(), sum)
+        });
+        let mut patience = Patience::default();
+        while !ready.load(Ordering::Acquire) {
+            patience.wait();
+        }
+        let start = Instant::now();
+        let (mut pushed, mut input) = (0, [[0; WORDS]; BATCH]);
+        while pushed < TRANSFER {
+            let most = (TRANSFER - pushed).min(W::BATCH as u64) as usize;
+            match W::push::<WORDS, C>(&mut producer, &mut input, pushed, most) {
+                0 => patience.wait(),
+                some => pushed += some as u64,
             }
         }
+        let (end, sum) = consumer.join().unwrap();
         black_box(sum);
-    });
-    let start = Instant::now();
-    let (mut pushed, mut input) = (0, [[0; WORDS]; BATCH]);
-    while pushed < count {
-        let most = (count - pushed).min(W::BATCH as u64) as usize;
-        match W::push::<WORDS, C>(&mut producer, &mut input, pushed, most) {
-            0 => std::hint::spin_loop(),
-            some => pushed += some as u64,
-        }
-    }
-    consumer.join().unwrap();
-    start.elapsed()
+        end - start
+    })
 }
 
 fn contest<const WORDS: usize, W: Way>(criterion: &mut Criterion) {
@@ -78,7 +108,10 @@ fn contest<const WORDS: usize, W: Way>(criterion: &mut Criterion) {
     one_thread::<WORDS, Crossbeam, W>(&mut group);
     group.finish();
     let mut group = criterion.benchmark_group(name("two threads"));
-    group.throughput(Throughput::Elements(W::BATCH as u64));
+    group.throughput(Throughput::Elements(TRANSFER));
+    group.sampling_mode(SamplingMode::Flat);
+    group.sample_size(400);
+    group.measurement_time(Duration::from_millis(50));
     two_threads::<WORDS, Ours, W>(&mut group);
     two_threads::<WORDS, Rtrb, W>(&mut group);
     two_threads::<WORDS, Ringbuf, W>(&mut group);
@@ -100,7 +133,7 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
-        .sample_size(20);
+        .sample_size(100);
     targets = all
 }
 criterion_main!(benches);

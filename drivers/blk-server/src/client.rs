@@ -280,6 +280,13 @@ pub struct Link {
 }
 
 impl Link {
+    /// Whether there is no room for the answer to one more call.
+    #[cold]
+    pub fn is_full(&mut self) -> bool {
+        let in_flight = self.in_flight;
+        self.rings.dones.free().is_ok_and(|free| free <= in_flight)
+    }
+
     /// Whether calls are taken.
     #[inline]
     pub fn is_open(&self) -> bool {

@@ -17,7 +17,7 @@ use driver_sdk::{
         DriverError, IoAddress,
         block::{BlockBatch, BlockDriverQueue, Completed},
     },
-    io::protocol::{Answer, CALL_WORDS, Call, Done, LIFELINE, TAG_MASK},
+    io::protocol::{Answer, CALL_WORDS, Call, Done, LIFELINE, Place, TAG_MASK},
     rt::object::message,
 };
 
@@ -79,19 +79,34 @@ impl<B: Backend> Hot<B> {
     #[inline(never)]
     pub(crate) fn take_messages(&mut self) -> Result<(usize, Option<Completion>), Error> {
         let mut count = 0;
-        while let Some(completion) = self.out.io.pop()? {
-            if !completion.is_message() {
-                self.happened(completion.user_data);
+        while let Some(mut other) = self.out.io.pop()? {
+            if !other.is_message() {
+                self.happened(other.user_data);
+                continue;
+            }
+            // A run of usual ones.
+            let mut batch = self.queue.batch();
+            let (clients, flights) = (&mut self.clients, &mut self.flights);
+            while place_message::<B>(&mut batch, clients, flights, self.share, &other) {
+                count += 1;
+                let Some(completion) = self.out.io.pop()? else {
+                    return Ok((count, None));
+                };
+                other = completion;
+            }
+            drop(batch);
+            if !other.is_message() {
+                self.happened(other.user_data);
                 continue;
             }
             count += 1;
-            let found = message(&completion).and_then(|(_, message)| {
+            let found = message(&other).and_then(|(_, message)| {
                 let (call, index) = call_of(&message)?;
                 let client = self.clients.get(index)?.as_ref()?;
                 (client.object == message.object).then_some((message, call, index))
             });
             let Some((message, call, index)) = found else {
-                return Ok((count, Some(completion)));
+                return Ok((count, Some(other)));
             };
             self.take_message(index, &call, message.token);
         }
@@ -99,7 +114,6 @@ impl<B: Backend> Hot<B> {
     }
 
     /// Starts a call of a client's that came by a message, or lets it wait.
-    #[inline]
     fn take_message(&mut self, index: usize, call: &Call, token: Token) {
         let room = self.room();
         let Some(Some(client)) = self.clients.get_mut(index) else {
@@ -116,7 +130,6 @@ impl<B: Backend> Hot<B> {
     }
 
     /// Gives a call that came by a message to the driver, which has room for it.
-    #[inline(always)]
     pub(crate) fn start_message(&mut self, index: usize, call: &Call, token: Token) {
         let Some(Some(client)) = self.clients.get_mut(index) else {
             return;
@@ -129,18 +142,6 @@ impl<B: Backend> Hot<B> {
         let Some(tag) = self.flights.begin(flight) else {
             return self.out.reply(token, refused(Error::LimitReached));
         };
-        let words = call.to_words(tag, 0);
-        if let Some(usual) = client.usual(words[0])
-            && place(
-                &mut self.queue.batch(),
-                usual,
-                &words,
-                from_rings(BY_MESSAGE),
-            )
-        {
-            client.in_flight += 1;
-            return;
-        }
         let window = Slots::of(self.window, token);
         match start(client, &mut self.queue, call, window, tag, &mut self.lost) {
             Ok(()) => client.in_flight += 1,
@@ -175,35 +176,49 @@ impl<B: Backend> Hot<B> {
         let Some(Some(client)) = self.clients.get_mut(link.client as usize) else {
             return 0;
         };
-        // What the rings hold is bounded by the ring, what the driver has by the client's share.
-        let entries = link.rings.calls.capacity();
-        let room = self.share.saturating_sub(client.in_flight);
-        let room = room.min(entries.saturating_sub(link.in_flight));
-        let room = QUANTUM.min(room as usize).min(driver_room);
-        if room == 0 || !link.is_open() {
+        if !link.is_open() {
             return 0;
         }
-        let Ok(ready) = link.rings.calls.ready() else {
+        let calls = &mut link.rings.calls;
+        let Ok(ready) = calls.available() else {
             (link.closing, self.attention) = (true, true);
             return 0;
         };
-        let count = room.min(ready.len());
+        if ready == 0 {
+            return 0;
+        }
+        let Ok(free) = link.rings.dones.free() else {
+            (link.closing, self.attention) = (true, true);
+            return 0;
+        };
+        // Each call that is taken has an entry for its answer, so a client that takes no answers is
+        // not heard any more. What the driver has is bounded by the client's share.
+        let room = self.share.saturating_sub(client.in_flight);
+        let room = room.min(free.saturating_sub(link.in_flight));
+        let room = QUANTUM.min(room as usize).min(driver_room);
+        let count = room.min(ready as usize);
         if count == 0 {
             return 0;
         }
-        let mut ready = ready.take(count);
+        let mut left = count;
         let rings = from_rings(index);
         let mut refusals = 0;
         let mut kind = 0;
         loop {
             // A run of those that are like the last one.
-            let other = match client.usual(kind) {
-                Some(usual) => {
-                    let mut batch = self.queue.batch();
-                    ready.find(|words| !place(&mut batch, usual, words, rings))
+            let mut batch = self.queue.batch();
+            let usual = client.usual(kind);
+            let mut other = None;
+            while left > 0
+                && let Ok(Some(words)) = calls.pop()
+            {
+                left -= 1;
+                if !usual.is_some_and(|usual| place(&mut batch, usual, &words, rings)) {
+                    other = Some(words);
+                    break;
                 }
-                None => ready.next(),
-            };
+            }
+            drop(batch);
             let Some(words) = other else { break };
             kind = words[0];
             if let Some(usual) = client.usual(kind)
@@ -222,8 +237,6 @@ impl<B: Backend> Hot<B> {
                 }
             }
         }
-        let left = ready.len();
-        drop(ready);
         link.rings.calls.release();
         if refusals > 0 {
             (link.dirty, self.dirty) = (true, true);
@@ -270,6 +283,50 @@ fn place<T: BlockBatch>(
     })
 }
 
+/// Gives a call that came by a message to the driver, if it is a usual one of a client that nothing holds
+/// up, and the driver takes it: the short way.
+#[inline(always)]
+fn place_message<B: Backend>(
+    batch: &mut <QueueOf<B> as BlockDriverQueue>::Batch<'_>,
+    clients: &mut [Option<Client<B>>],
+    flights: &mut Flights,
+    share: u32,
+    message: &Completion,
+) -> bool {
+    let [place, at, length] = message.arguments;
+    let (what, object) = (message.what(), message.user_data);
+    let client = match clients.get_mut(object as u32 as usize) {
+        Some(Some(client)) if client.object == object => client,
+        _ => return false,
+    };
+    let is_call = message.is_message() && what.notice() == Notice::Request;
+    let is_short = length <= u32::MAX.into() && at >> Place::BITS == 0;
+    if !is_call || !is_short || client.in_flight >= share || !client.pending.is_empty() {
+        return false;
+    }
+    let first = what.operation() | length << 32;
+    let memory = Place::new(what.registration(), at);
+    let Some(usual) = client.usual(first) else {
+        return false;
+    };
+    let Some((lba, address)) = usual.find(first, place, memory.0) else {
+        return false;
+    };
+    let Some(tag) = flights.begin(Flight {
+        client: object as u32,
+        bytes: length as u32,
+        token: message.token(),
+    }) else {
+        return false;
+    };
+    if !batch.submit_prepared(&usual.prepared, lba, address, tag) {
+        flights.end(tag);
+        return false;
+    }
+    client.in_flight += 1;
+    true
+}
+
 /// Gives a call to the driver, if it is right: the long way, after which the usual one is known.
 #[inline(never)]
 fn start<B: Backend>(
@@ -311,12 +368,7 @@ impl<B: Backend> Finisher<'_, B> {
     #[inline(never)]
     fn finish(&mut self, tag: u64, error: Option<DriverError>) {
         if origin(tag) == BY_MESSAGE {
-            let Some(flight) = self.flights.end(tag) else {
-                return;
-            };
-            self.forget(flight.client, 1);
-            let answer = error.map_or(Answer::done(flight.bytes.into()), failure);
-            return self.out.reply(flight.token, answer);
+            return self.answer(tag, error);
         }
         if tag ^ self.number > TAG_MASK {
             self.settle();
@@ -331,8 +383,18 @@ impl<B: Backend> Finisher<'_, B> {
             tag,
             answer: error.map_or(Answer::done(0), failure),
         };
-        // A client that takes no completions asked for more than its ring has.
+        // There is room, unless the client has broken the ring.
         link.closing |= link.rings.dones.push(done.to_words()).is_err();
+    }
+
+    /// Answers a message.
+    #[inline(always)]
+    fn answer(&mut self, tag: u64, error: Option<DriverError>) {
+        if let Some(flight) = self.flights.end(tag) {
+            self.forget(flight.client, 1);
+            let answer = error.map_or(Answer::done(flight.bytes.into()), failure);
+            self.out.reply(flight.token, answer);
+        }
     }
 
     /// Puts the rings of the run back.
@@ -351,6 +413,7 @@ impl<B: Backend> Finisher<'_, B> {
     }
 
     /// The driver has so many less of a client.
+    #[inline(always)]
     fn forget(&mut self, client: u32, count: u32) {
         if let Some(Some(client)) = self.clients.get_mut(client as usize) {
             client.in_flight -= count;
@@ -368,6 +431,8 @@ impl<B: Backend> Completed for Finisher<'_, B> {
             && link.rings.dones.push(Done::success(own)).is_ok()
         {
             self.count += 1;
+        } else if origin(tag) == BY_MESSAGE {
+            self.answer(tag, None);
         } else {
             self.finish(tag, None);
         }

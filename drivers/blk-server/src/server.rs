@@ -304,8 +304,9 @@ impl<B: Backend> BlkServer<B> {
             let Some(link) = link.as_mut().filter(|link| link.is_open()) else {
                 continue;
             };
-            // Corrupt ones are found by the next look.
-            may_sleep &= link.rings.calls.arm() == Ok(true);
+            // Corrupt ones are found by the next look. A client that has calls but no room for answers
+            // has its own queue to mend, and a signal to send.
+            may_sleep &= link.rings.calls.arm() == Ok(true) || link.is_full();
             if !link.is_waited_for
                 && let Some(event) = &link.own
             {

@@ -10,7 +10,7 @@ use spillway_abi::{
 use super::{
     Sent, copy,
     prepare::{Prepared, prepare},
-    send,
+    send, thread_to_queue,
     window::{acquire_slot, decline, release_slot, turn},
 };
 use crate::{
@@ -33,6 +33,11 @@ pub fn call(
     operation: u64,
     arguments: [u64; 4],
 ) -> Outcome {
+    let (guard, remote) =
+        match thread_to_queue::ask(guard, thread, remote, rights, operation, arguments) {
+            Ok(outcome) => return outcome,
+            Err(back) => back,
+        };
     let known = operation & !(TRACED | TIMED);
     let Some(kind) = Operation::from_raw(known) else {
         return Outcome::Done(Err(Error::BadOperation));

@@ -24,15 +24,15 @@ use crate::{
     sched,
 };
 
-/// A request that was handed to the server with the core.
+/// A request that was handed to the server, with the core or in its queue.
 #[derive(Debug)]
 pub struct Handed {
     /// The thread that asked, which has this in its state: to be switched to.
-    asker: Arc<Thread>,
+    pub asker: Arc<Thread>,
     /// On what.
-    remote: Arc<Remote>,
+    pub remote: Arc<Remote>,
     /// Names it.
-    token: Token,
+    pub token: Token,
     /// What it is.
     pub what: What,
 }

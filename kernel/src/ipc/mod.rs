@@ -23,6 +23,7 @@ pub mod relay;
 pub mod reply;
 pub mod requests;
 pub mod streams;
+pub mod thread_to_queue;
 pub mod window;
 
 use alloc::sync::Arc;

@@ -10,6 +10,8 @@
 //! Whatever is not for this way is left in the ring, for [`super::batch`].
 
 use alloc::sync::Arc;
+use core::mem;
+
 use spillway_abi::{
     Error, Handle, Rights,
     call::Operation,
@@ -23,31 +25,46 @@ use super::{
     has_news,
     requests::{FIRST, Requests},
     streams::{self, Passed, Stream},
+    thread_to_queue,
 };
 use crate::{
     arch::entry,
     kernel::{Guard, Kernel},
-    object::{IoQueue, Object, Remote, Service, Thread, queue::QueueState, thread::Wait},
+    object::{
+        Event, IoQueue, Object, Remote, Service, Thread,
+        queue::{Front, QueueState, completion},
+        thread::Wait,
+    },
     sched,
     syscall::Outcome,
 };
 
-/// The queue in which a thread has what it waits for since a moment ago, and was not told yet. It is
-/// before the lock is let go of.
+/// Who has what it waits for since a moment ago, and was not told yet. It is before the lock is let go
+/// of.
 #[derive(Default)]
-pub struct Due(Option<Arc<IoQueue>>);
+pub enum Due {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// The one who waits in this queue.
+    Waiter(Arc<IoQueue>),
+    /// This thread, which is on no list, and has its result.
+    Thread(Arc<Thread>),
+}
 
 impl Due {
-    /// One more. Whoever waits in the one before is woken.
-    fn add(&mut self, kernel: &mut Kernel, queue: Arc<IoQueue>) {
+    /// One more. Whoever was due before is woken.
+    pub fn add(&mut self, kernel: &mut Kernel, next: Self) {
         self.wake(kernel);
-        self.0 = Some(queue);
+        *self = next;
     }
 
-    /// Wakes whoever waits there.
+    /// Wakes whoever is due.
     pub fn wake(&mut self, kernel: &mut Kernel) {
-        if let Some(queue) = self.0.take() {
-            queue.wake(kernel);
+        match mem::take(self) {
+            Self::Nobody => {}
+            Self::Waiter(queue) => queue.wake(kernel),
+            Self::Thread(thread) => sched::make_ready(kernel, &thread),
         }
     }
 
@@ -62,14 +79,26 @@ impl Due {
         deadline: u64,
     ) -> Outcome {
         let (mut guard, mut waits) = (guard, Wait::Queue(queue));
-        if let Some(due) = self.0 {
-            let other;
-            (guard, other, waits) = due.switch_to_waiter(guard, thread, waits, deadline);
-            other.wake(&mut guard);
+        let mut next = None;
+        match self {
+            Self::Nobody => {}
+            Self::Waiter(due) => {
+                let other;
+                (guard, other, waits) = due.switch_to_waiter(guard, thread, waits, deadline);
+                other.wake(&mut guard);
+            }
+            Self::Thread(due) => next = Some(due),
         }
         entry::leave_by_call();
         sched::wait_listed(&mut guard, thread, waits, deadline);
-        Outcome::Switch(guard)
+        match next {
+            Some(next) if sched::can_switch_to(&guard, &next) => Outcome::SwitchTo(guard, next),
+            Some(next) => {
+                sched::make_ready(&mut guard, &next);
+                Outcome::Switch(guard)
+            }
+            None => Outcome::Switch(guard),
+        }
     }
 }
 
@@ -100,11 +129,40 @@ pub fn run(
             if Arc::ptr_eq(&service.owner, &thread.process) && rights.contains(Rights::WRITE) =>
         {
             let service = service.clone();
-            answer(kernel, queue, &service, (front.first, front.a), most, due)
+            match Token(front.a).asker() < FIRST {
+                true => thread_to_queue::answer(kernel, queue, &service, &front, due),
+                false => answer(kernel, queue, &service, (front.first, front.a), most, due),
+            }
+        }
+        Ok((Object::Event(event), rights)) if rights.contains(Rights::WRITE) => {
+            let event = event.clone();
+            signal(kernel, queue, &event, &front, due)
         }
         _ => None,
     }
     .unwrap_or(0)
+}
+
+/// Signals an event; whoever waited for it is due. `None` if it is another operation.
+fn signal(
+    kernel: &mut Kernel,
+    queue: &Arc<IoQueue>,
+    event: &Arc<Event>,
+    front: &Front,
+    due: &mut Due,
+) -> Option<u32> {
+    let state = queue.state.get_mut(kernel);
+    let is_signal = front.first >> 32 == Operation::Write as u64 && front.deadline == 0;
+    if !is_signal || state.request_room() == 0 {
+        return None;
+    }
+    state.take_front();
+    let done = completion(front.user_data, front.trace, Ok(0));
+    queue.post(kernel, &done);
+    if let Some(thread) = event.signal_for_switch(kernel) {
+        due.add(kernel, Due::Thread(thread));
+    }
+    Some(1)
 }
 
 /// Passes on requests on an object. `None` if it is not to be had this way.
@@ -152,7 +210,7 @@ fn pass_on(
     streams::leave(kernel, stream, 1);
     if passed > 0 {
         if server.publish(kernel, passed) {
-            due.add(kernel, server);
+            due.add(kernel, Due::Waiter(server));
         }
     }
     Some(passed)
@@ -273,7 +331,7 @@ fn answer(
     if answered > 0 {
         service.state.get_mut(kernel).taken_count -= answered;
         if client.publish(kernel, answered) {
-            due.add(kernel, client);
+            due.add(kernel, Due::Waiter(client));
         }
         streams::leave(kernel, number, answered);
     }

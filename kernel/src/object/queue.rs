@@ -92,14 +92,24 @@ impl core::fmt::Debug for QueueState {
     }
 }
 
-/// A look at the next entry, which the program can still change.
+/// The next entry as it was at one look: the program can still change it.
 pub struct Front {
     /// The handle, and above it the operation.
     pub first: u64,
+    /// Comes back with the completion.
+    pub user_data: u64,
+    /// Comes back with the completion.
+    pub trace: u64,
     /// The first argument.
     pub a: u64,
+    /// The second argument.
+    pub b: u64,
+    /// The third argument.
+    pub c: u64,
     /// The fourth argument.
     pub d: u64,
+    /// The deadline.
+    pub deadline: u64,
 }
 
 impl Drop for IoQueue {
@@ -316,12 +326,17 @@ impl IoQueue {
 
     /// Puts a completion or a message into the ring, where a place was kept for it.
     pub fn post(&self, kernel: &mut Kernel, completion: &Completion) {
+        if self.put(kernel, completion) {
+            self.wake(kernel);
+        }
+    }
+
+    /// The same; whether somebody has what it waits for is returned, as by [`Self::publish`].
+    pub fn put(&self, kernel: &mut Kernel, completion: &Completion) -> bool {
         let state = self.state.get_mut(kernel);
         // If there is no room the program moved its index back: its ring is its own.
         let _ = state.completed.push(Words(completion.to_words()));
-        if self.publish(kernel, 1) {
-            self.wake(kernel);
-        }
+        self.publish(kernel, 1)
     }
 
     /// A request was answered, and its data is to be copied by a thread of the owner.
@@ -389,9 +404,20 @@ impl QueueState {
         let entry = self.submitted.front().ok()??;
         Some(Front {
             first: entry.load(submission_word::OBJECT),
+            user_data: entry.load(submission_word::USER_DATA),
+            trace: entry.load(submission_word::TRACE),
             a: entry.load(submission_word::A),
+            b: entry.load(submission_word::B),
+            c: entry.load(submission_word::C),
             d: entry.load(submission_word::D),
+            deadline: entry.load(submission_word::DEADLINE),
         })
+    }
+
+    /// Takes the entry at the front of the ring, which was looked at, and shows the program that.
+    pub fn take_front(&mut self) {
+        self.submitted.skip();
+        self.submitted.release();
     }
 
     /// Entries that can be taken and be under way, each with a place for its completion.

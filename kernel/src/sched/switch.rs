@@ -82,26 +82,35 @@ fn next(kernel: &mut Kernel, me: usize) -> Option<u16> {
 #[inline]
 pub fn can_switch_to(kernel: &Kernel, thread: &Thread) -> bool {
     let core = core();
-    let me = core.index.get();
     let state = thread.state.get(kernel);
-    let highest = kernel.sched.cores[me].run.highest();
     !core.must_reschedule()
-        && state.affinity & 1 << me != 0
+        && state.affinity & core.bit.get() != 0
         && state.work.is_none()
-        && highest <= Some(state.priority)
+        && !kernel.sched.cores[core.index()]
+            .run
+            .has_above(state.priority)
         && !thread.process.is_ending()
 }
 
-/// Goes straight from the running thread, which has been put where it belongs, to another, which
-/// goes on with the rest of the time slice.
+/// Goes straight from the running thread, which is in a system call and has been put where it belongs,
+/// to another, which goes on with the rest of the time slice.
 #[inline]
 pub fn switch_to(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
-    if let Some(before) = core.take_current() {
-        account_calls(core, &before);
-    }
-    thread.state.get_mut(&mut guard).home = core.index.get();
-    resume(guard, thread, false)
+    let kernel = &mut *guard;
+    let state = thread.state.get_mut(kernel);
+    state.home = core.index();
+    state.phase = Phase::Running;
+    kernel.sched.cores[core.index()].running = Some(state.priority);
+    load(core, &thread.process, thread.fs_base);
+    let context = thread.context_pointer();
+    // SAFETY: system calls are made by threads.
+    let before = unsafe { core.exchange_current(thread) };
+    account_calls(core, &before);
+    drop(before);
+    drop(guard);
+    // SAFETY: as in `resume`.
+    unsafe { entry::resume(context) }
 }
 
 /// Goes on with a thread's program, for a time slice.
@@ -112,13 +121,11 @@ fn run(mut guard: Guard, thread: Arc<Thread>) -> ! {
         left => left,
     };
     core().slice_end.set(clock::now_tsc() + slice);
-    resume(guard, thread, true)
+    resume(guard, thread)
 }
 
-/// Goes on with a thread's program. The clock need not be set for a thread that takes over the rest
-/// of a slice.
-#[inline]
-fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
+/// Goes on with a thread's program.
+fn resume(mut guard: Guard, thread: Arc<Thread>) -> ! {
     let core = core();
     let kernel = guard.deref_mut();
     let state = thread.state.get_mut(kernel);
@@ -129,9 +136,7 @@ fn resume(mut guard: Guard, thread: Arc<Thread>, sets_timer: bool) -> ! {
     let context = thread.context_pointer();
     core.set_current(thread);
     core.set_reschedule(false);
-    if sets_timer {
-        set_timer(kernel);
-    }
+    set_timer(kernel);
     drop(guard);
     // SAFETY: the thread is this core's running one, was in no other core's hands since it was
     // taken out of a queue under the lock, and its address space is loaded.

@@ -31,6 +31,7 @@ tests![
     late_answers_come_in_any_order_and_are_right,
     a_cancelled_request_comes_back_when_the_disk_lets_go,
     a_corrupt_ring_ends_that_connection_only,
+    a_client_that_takes_no_answers_is_heard_no_more,
     many_queues_and_pools_leave_nothing,
     a_greedy_client_does_not_starve_another,
     a_server_that_dies_is_told_once,
@@ -499,6 +500,56 @@ fn a_corrupt_ring_ends_that_connection_only() -> Outcome {
                 .result?;
         }
     }
+    Ok(())
+}
+
+/// A client that sends calls and takes no answers gets as many as its ring has room for, and goes on when
+/// it has taken some.
+fn a_client_that_takes_no_answers_is_heard_no_more() -> Outcome {
+    const ENTRIES: u32 = 8;
+    const DONES: u64 = 512 + ENTRIES as u64 * 40;
+    let server = BlkServer::ram(&[])?;
+    let range = server.range(0, CLIENT)?;
+    let mut good = User::new(&Shared::open(&range)?, 8)?;
+    let connection = range.open("", 0)?;
+    let memory = Memory::new(8192)?;
+    let word = |at: u64, value: u32| memory.write_all(at, &value.to_le_bytes());
+    let read = |at: u64| -> Outcome<u32> {
+        let mut bytes = [0; 4];
+        memory.read(at, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
+    for (header, size) in [(0, 40), (256, 16)] {
+        word(header, 1)?;
+        word(header + 8, ENTRIES)?;
+        word(header + 12, size)?;
+    }
+    let access = Rights::READ | Rights::WRITE | Rights::MAP;
+    let link = connection.share(&memory, access, 2 | u64::from(ENTRIES) << 8)?;
+    let (theirs, ours) = (Event::new()?, Event::new()?);
+    connection.share(&theirs, Rights::WAIT, 3 | link << 8)?;
+    connection.share(&ours, Rights::WRITE, 4 | link << 8)?;
+    // Every call is refused at once, as it has no bytes: an answer to each.
+    let mut sent = 0;
+    let mut send = |count: u32| -> Outcome {
+        sent += count;
+        word(64, sent)?;
+        theirs.signal()?;
+        let page = good.page()?;
+        good.one(Request::read(ByteOffset(0), page))?.result?;
+        thread::sleep(Duration::from_millis(5));
+        Ok(())
+    };
+    send(ENTRIES)?;
+    equal!(read(256 + 64)?, ENTRIES, "answers");
+    // The calls were taken, so there is room for more; but none for their answers.
+    send(3)?;
+    equal!(read(128)?, ENTRIES, "calls that were taken");
+    equal!(read(256 + 64)?, ENTRIES, "answers");
+    word(256 + 128, 2)?;
+    send(0)?;
+    equal!(read(256 + 64)?, ENTRIES + 2, "answers when two were taken");
+    equal!(read(DONES + 6)? & 0xffff, Code::BadArgument as u32);
     Ok(())
 }
 

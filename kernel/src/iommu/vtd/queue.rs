@@ -23,7 +23,7 @@ pub struct Queue {
     /// The number of the last request.
     ticket: u32,
     /// A request was not answered: what the unit remembers is unknown from then on.
-    hang: Option<Hang>,
+    pub hang: Option<Hang>,
 }
 
 /// How a unit hangs.
@@ -56,11 +56,6 @@ impl Queue {
         // A frame of descriptors of 16 bytes: size 0, width 0.
         registers.write64(QUEUE_ADDRESS, self.memory.physical());
         registers.command(QUEUE, true)
-    }
-
-    /// Whether and how the unit hangs.
-    pub fn hang(&mut self) -> &mut Option<Hang> {
-        &mut self.hang
     }
 
     /// [`Stuck`] if the unit hangs.

@@ -184,7 +184,7 @@ impl Unit {
     /// How the unit hangs, if it does and nobody was told.
     pub fn take_hang(&self) -> Option<Hang> {
         let mut state = self.state.lock();
-        let hang = state.queue.hang().as_mut()?;
+        let hang = state.queue.hang.as_mut()?;
         (!core::mem::replace(&mut hang.is_told, true)).then_some(*hang)
     }
 
