@@ -81,33 +81,18 @@ impl Usual {
         }
     }
 
-    /// The request's common part, if it is like those.
+    /// Whether the request is like those.
     #[inline(always)]
     pub(crate) fn covers(
         &self,
         request: &Request<'_>,
         Segment { address, bytes }: Segment,
-    ) -> Option<Prepared> {
-        let is_usual = address.0 & self.page_bits == 0
+    ) -> bool {
+        address.0 & self.page_bits == 0
             && bytes == self.bytes
             && request.blocks == self.blocks
             && request.namespace == self.namespace
             && request.lba <= self.last
-            && request.operation != Operation::Flush;
-        if !is_usual {
-            return None;
-        }
-        let opcode = match request.operation {
-            Operation::Read => opcode::READ,
-            _ => opcode::WRITE,
-        };
-        let (id, fua) = (request.namespace.0, request.flags.fua);
-        let entry = transfer(opcode, 0, id, (0, 0), 0, request.blocks.0, fua);
-        Some(Prepared {
-            word0: entry[0],
-            word6: entry[6],
-            page_bits: self.page_bits,
-            last: self.last,
-        })
+            && request.operation != Operation::Flush
     }
 }

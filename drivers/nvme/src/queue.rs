@@ -7,6 +7,7 @@ use core::mem;
 use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request, Shape};
 use spillway_hal::{Device, DriverError, IoAddress};
 
+use crate::hot::usual;
 use crate::identify::Namespace;
 use crate::prepared::{Prepared, Usual};
 use crate::recover::Watch;
@@ -90,8 +91,8 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
-            && let Some(prepared) = self.usual.covers(request, segment)
-            && self.place(&prepared, request.lba, segment.address, request.tag)
+            && self.usual.covers(request, segment)
+            && self.place(request.tag, |identity| usual(identity, request, segment))
         {
             return Ok(());
         }
@@ -114,7 +115,8 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
         address: IoAddress,
         tag: u64,
     ) -> bool {
-        prepared.covers(lba, address) && self.place(prepared, lba, address, tag)
+        prepared.covers(lba, address)
+            && self.place(tag, |identity| prepared.entry(identity, lba, address))
     }
 }
 
