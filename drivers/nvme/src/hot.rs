@@ -7,10 +7,10 @@
 
 use core::mem;
 
-use spillway_hal::block::{Completed, Lba};
+use spillway_hal::block::{Completed, Lba, Operation, Request, Segment};
 use spillway_hal::{Device, IoAddress, Registers};
 
-use crate::command::{COMPLETION_BYTES, Entry};
+use crate::command::{COMPLETION_BYTES, Entry, opcode, transfer};
 use crate::completion::Difference;
 use crate::prepared::Prepared;
 use crate::queue::{Batch, IDLE, Queue};
@@ -31,8 +31,20 @@ impl Prepared {
     }
 }
 
+/// The command of a request like the last ones.
+#[inline(always)]
+pub(crate) fn usual(identity: u64, request: &Request<'_>, segment: Segment) -> Entry {
+    let opcode = match request.operation {
+        Operation::Read => opcode::READ,
+        _ => opcode::WRITE,
+    };
+    let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
+    let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
+    transfer(opcode, identity, id, prps, lba, blocks, fua)
+}
+
 impl<D: Device> Batch<'_, D> {
-    /// Places the command that is made for an identity, if there is room.
+    /// Places the command that `entry` makes of its identity, if there is room.
     #[inline(always)]
     pub(crate) fn place(&mut self, tag: u64, entry: impl FnOnce(u64) -> Entry) -> bool {
         let Some(slot) = self.queue.slots.get_mut(self.idle) else {

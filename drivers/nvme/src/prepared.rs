@@ -3,7 +3,7 @@
 
 use spillway_hal::block::{BlockCount, Lba, NamespaceId, Operation, Request, Segment, Shape};
 
-use crate::command::{Entry, opcode, transfer};
+use crate::command::{opcode, transfer};
 use crate::identify::Namespace;
 use crate::prp::PAGE;
 
@@ -81,7 +81,7 @@ impl Usual {
         }
     }
 
-    /// Whether a request is like those.
+    /// Whether the request is like those.
     #[inline(always)]
     pub(crate) fn covers(
         &self,
@@ -95,16 +95,4 @@ impl Usual {
             && request.lba <= self.last
             && request.operation != Operation::Flush
     }
-}
-
-/// The command of a request that is covered, whose identifier comes as a slot has it.
-#[inline(always)]
-pub(crate) fn usual_entry(request: &Request<'_>, segment: Segment, identity: u64) -> Entry {
-    let opcode = match request.operation {
-        Operation::Read => opcode::READ,
-        _ => opcode::WRITE,
-    };
-    let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
-    let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
-    transfer(opcode, identity, id, prps, lba, blocks, fua)
 }

@@ -7,8 +7,9 @@ use core::mem;
 use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request, Shape};
 use spillway_hal::{Device, DriverError, IoAddress};
 
+use crate::hot::usual;
 use crate::identify::Namespace;
-use crate::prepared::{Prepared, Usual, usual_entry};
+use crate::prepared::{Prepared, Usual};
 use crate::recover::Watch;
 use crate::ring::Ring;
 use crate::shared::{Core, Epoch};
@@ -91,9 +92,7 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
             && self.usual.covers(request, segment)
-            && self.place(request.tag, |identity| {
-                usual_entry(request, segment, identity)
-            })
+            && self.place(request.tag, |identity| usual(identity, request, segment))
         {
             return Ok(());
         }
