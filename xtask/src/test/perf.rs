@@ -140,16 +140,18 @@ fn add_up(found: &[Measurement]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether two runs of the same seed found the same work at every level, to within 1 %.
+/// Whether two runs of the same seed found the same work at every level, to within 1 %: everything that was
+/// executed for an operation, wherever, but for what was in vain.
 fn agree(first: &[Measurement], second: &[Measurement]) -> Result<(), String> {
-    let is_work =
-        |row: &&Measurement| row.name.starts_with("levels/") && row.unit == "instructions";
-    let is_part = |row: &&Measurement| {
-        let vain = ["_empty_poll_instructions", "_idle_instructions"];
-        is_work(row) && !vain.iter().any(|end| row.name.ends_with(end))
+    let is_work = |row: &&Measurement| {
+        let depth = row
+            .name
+            .strip_prefix("levels/")
+            .and_then(|name| name.split_once("_qd"));
+        depth.is_some_and(|(_, depth)| depth.parse::<u32>().is_ok())
     };
     let mut compared = 0;
-    for row in first.iter().filter(is_part) {
+    for row in first.iter().filter(is_work) {
         let other = second.iter().find(|other| other.is_same_quantity(row));
         let other = other.ok_or_else(|| format!("{} was found once only", row.name))?;
         let apart = (row.value - other.value).abs();
