@@ -30,7 +30,7 @@ use crate::{
     way::Way,
 };
 
-/// Regions that are tried for one that no batch came back in pieces in.
+/// Regions that are tried for one in which batches came back in as few pieces as ever.
 const ATTEMPTS: u32 = 4;
 
 /// Warm-ups, until the device has enough time: then there is seldom a look in vain.
@@ -81,16 +81,22 @@ fn regions<D: BlockDevice, S: Script, W: Watch>(
         }
         crew.calibrate(true);
     }
+    let mut least = u64::MAX;
     for _ in 0..case.samples {
-        let mut attempt = 0;
-        let region = loop {
+        let mut best: Option<Region> = None;
+        for _ in 0..ATTEMPTS {
             let region = books.region(way, &mut crew, case.operations.into())?;
-            attempt += 1;
-            if region.vain.torn == 0 || attempt == ATTEMPTS {
-                break region;
+            let pieces = region.pieces;
+            if best.as_ref().is_none_or(|best| pieces < best.pieces) {
+                best = Some(region);
+            }
+            if pieces <= least {
+                break;
             }
             crew.calibrate(true);
-        };
+        }
+        let region = best.ok_or("there was no attempt")?;
+        least = least.min(region.pieces);
         crew.check()?;
         region.report(terms, idle_turn);
     }
@@ -114,6 +120,9 @@ struct Region {
     idles: u64,
     counts: [u64; COUNTERS.len()],
     vain: Vain,
+    /// Looks that found something, of whoever looks at the device: a batch in pieces takes more of them,
+    /// and into how many pieces one falls is the host's doing.
+    pieces: u64,
 }
 
 impl Books {
@@ -171,19 +180,21 @@ impl Books {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         crew.take_vain();
-        let server_before = way.server_idle()?;
+        let (server_before, looks_before) = (way.server_idle()?, way.server_looks()?);
         let before = self.look()?;
         let start = begin_region(number);
         crew.run(operations, Pace::Batches);
         let ticks = end() - start - self.overhead;
         let after = self.look()?;
+        let vain = crew.take_vain();
         Ok(Region {
             number,
             ticks,
             server_idle: way.server_idle()? - server_before,
             idles: after.get(Counter::Idles) - before.get(Counter::Idles),
             counts: self.since(&before, &after),
-            vain: crew.take_vain(),
+            pieces: way.server_looks()? - looks_before + vain.torn,
+            vain,
         })
     }
 }

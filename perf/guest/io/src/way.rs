@@ -17,7 +17,7 @@ pub struct Way<D> {
     /// The disk.
     pub device: D,
     /// Asks its server for how long it has looked in vain; without a server, the application looks.
-    server: Option<Arc<dyn Fn() -> Result<u64, String> + Send + core::marker::Sync>>,
+    server: Option<Arc<dyn Fn(u64) -> Result<u64, String> + Send + core::marker::Sync>>,
 }
 
 /// A controller that is this program's own.
@@ -27,9 +27,9 @@ impl<D: Level + 'static> Way<D> {
     /// A disk behind a server.
     pub fn served(device: D) -> Self {
         let connection = device.connection().clone();
-        let ask = move || {
-            let ticks = connection.object().get_meta(key::IDLE_TICKS);
-            ticks.map_err(|failure| format!("the server does not say: {failure}"))
+        let ask = move |key| {
+            let told = connection.object().get_meta(key);
+            told.map_err(|failure| format!("the server does not say: {failure}"))
         };
         Self {
             device,
@@ -62,6 +62,13 @@ impl<D: BlockDevice> Way<D> {
 
     /// Ticks for which the server, if there is one, has looked in vain.
     pub fn server_idle(&self) -> Result<u64, String> {
-        self.server.as_ref().map_or(Ok(0), |ask| ask())
+        self.server
+            .as_ref()
+            .map_or(Ok(0), |ask| ask(key::IDLE_TICKS))
+    }
+
+    /// Looks of the server, if there is one, that found something.
+    pub fn server_looks(&self) -> Result<u64, String> {
+        self.server.as_ref().map_or(Ok(0), |ask| ask(key::LOOKS))
     }
 }
