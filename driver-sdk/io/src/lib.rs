@@ -61,6 +61,8 @@ mod error;
 mod fate;
 mod granules;
 mod heap;
+#[cfg(test)]
+mod hostile;
 mod integrated;
 #[cfg(feature = "native")]
 mod link;

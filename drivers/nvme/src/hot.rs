@@ -32,22 +32,16 @@ impl Prepared {
 }
 
 impl<D: Device> Batch<'_, D> {
-    /// Places a command of one PRP entry, if there is room.
+    /// Places the command that is made for an identity, if there is room.
     #[inline(always)]
-    pub(crate) fn place(
-        &mut self,
-        prepared: &Prepared,
-        lba: Lba,
-        address: IoAddress,
-        tag: u64,
-    ) -> bool {
+    pub(crate) fn place(&mut self, tag: u64, entry: impl FnOnce(u64) -> Entry) -> bool {
         let Some(slot) = self.queue.slots.get_mut(self.idle) else {
             return false;
         };
         self.idle = slot.tag as usize;
         slot.state = slot.state.wrapping_add(self.next_use);
         slot.tag = tag;
-        let entry = prepared.entry(slot.state, lba, address);
+        let entry = entry(slot.state);
         self.queue.ring.memory.place(self.placed, entry);
         self.placed = self.placed.wrapping_add(1);
         true

@@ -3,7 +3,7 @@
 
 use spillway_hal::block::{BlockCount, Lba, NamespaceId, Operation, Request, Segment, Shape};
 
-use crate::command::{opcode, transfer};
+use crate::command::{Entry, opcode, transfer};
 use crate::identify::Namespace;
 use crate::prp::PAGE;
 
@@ -81,33 +81,30 @@ impl Usual {
         }
     }
 
-    /// The request's common part, if it is like those.
+    /// Whether a request is like those.
     #[inline(always)]
     pub(crate) fn covers(
         &self,
         request: &Request<'_>,
         Segment { address, bytes }: Segment,
-    ) -> Option<Prepared> {
-        let is_usual = address.0 & self.page_bits == 0
+    ) -> bool {
+        address.0 & self.page_bits == 0
             && bytes == self.bytes
             && request.blocks == self.blocks
             && request.namespace == self.namespace
             && request.lba <= self.last
-            && request.operation != Operation::Flush;
-        if !is_usual {
-            return None;
-        }
-        let opcode = match request.operation {
-            Operation::Read => opcode::READ,
-            _ => opcode::WRITE,
-        };
-        let (id, fua) = (request.namespace.0, request.flags.fua);
-        let entry = transfer(opcode, 0, id, (0, 0), 0, request.blocks.0, fua);
-        Some(Prepared {
-            word0: entry[0],
-            word6: entry[6],
-            page_bits: self.page_bits,
-            last: self.last,
-        })
+            && request.operation != Operation::Flush
     }
+}
+
+/// The command of a request that is covered, whose identifier comes as a slot has it.
+#[inline(always)]
+pub(crate) fn usual_entry(request: &Request<'_>, segment: Segment, identity: u64) -> Entry {
+    let opcode = match request.operation {
+        Operation::Read => opcode::READ,
+        _ => opcode::WRITE,
+    };
+    let (id, lba, blocks) = (request.namespace.0, request.lba.0, request.blocks.0);
+    let (prps, fua) = ((segment.address.0, 0), request.flags.fua);
+    transfer(opcode, identity, id, prps, lba, blocks, fua)
 }

@@ -8,7 +8,7 @@ use spillway_hal::block::{BlockBatch, BlockDriverQueue, Completed, Lba, Request,
 use spillway_hal::{Device, DriverError, IoAddress};
 
 use crate::identify::Namespace;
-use crate::prepared::{Prepared, Usual};
+use crate::prepared::{Prepared, Usual, usual_entry};
 use crate::recover::Watch;
 use crate::ring::Ring;
 use crate::shared::{Core, Epoch};
@@ -90,8 +90,10 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), DriverError> {
         if let &[segment] = request.segments
-            && let Some(prepared) = self.usual.covers(request, segment)
-            && self.place(&prepared, request.lba, segment.address, request.tag)
+            && self.usual.covers(request, segment)
+            && self.place(request.tag, |identity| {
+                usual_entry(request, segment, identity)
+            })
         {
             return Ok(());
         }
@@ -114,7 +116,8 @@ impl<D: Device> BlockBatch for Batch<'_, D> {
         address: IoAddress,
         tag: u64,
     ) -> bool {
-        prepared.covers(lba, address) && self.place(prepared, lba, address, tag)
+        prepared.covers(lba, address)
+            && self.place(tag, |identity| prepared.entry(identity, lba, address))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod call;
 mod copy;
 pub mod direct;
 pub mod end;
+pub mod enter;
 mod gift;
 mod prepare;
 pub mod relay;

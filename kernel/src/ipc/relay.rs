@@ -208,10 +208,8 @@ fn pass_on(
     kernel.requests.places.hold(stream, passed);
     service.state.get_mut(kernel).taken_count += passed;
     streams::leave(kernel, stream, 1);
-    if passed > 0 {
-        if server.publish(kernel, passed) {
-            due.add(kernel, Due::Waiter(server));
-        }
+    if passed > 0 && server.publish(kernel, passed) {
+        due.add(kernel, Due::Waiter(server));
     }
     Some(passed)
 }

@@ -5,7 +5,7 @@ use spillway_abi::{Error, Rights};
 
 use super::{Arguments, Outcome, SystemCall, handle};
 use crate::{
-    ipc::batch,
+    ipc::enter,
     kernel,
     object::{Object, Thread},
 };
@@ -29,7 +29,7 @@ impl SystemCall for Enter {
                 Ok(queue)
             });
         match found {
-            Ok(queue) => batch::enter(guard, thread, queue, minimum as u32, deadline),
+            Ok(queue) => enter::enter(guard, thread, queue, minimum as u32, deadline),
             Err(error) => Outcome::Done(Err(error)),
         }
     }

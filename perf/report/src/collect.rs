@@ -123,7 +123,8 @@ impl<'a> Collector<'a> {
         for (index, (_, part)) in PERCENTILES.into_iter().enumerate() {
             let of = |histogram: &Histogram| histogram.quantile(part).unwrap_or(0) as f64;
             // The percentile of everything is not the median of the percentiles.
-            self.add(id, What::Percentile(index), of(&histogram))?.value = of(&all);
+            let row = self.add(id, What::Percentile(index), of(&histogram))?;
+            row.set_value(of(&all));
         }
         Ok(())
     }

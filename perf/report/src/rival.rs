@@ -129,7 +129,7 @@ impl Log<'_> {
             let sample = vec![of(&histogram)];
             let new = Measurement::new(name, row.labels.clone(), &row.unit, kind, sample)?;
             // The percentile of everything is not the median of the percentiles.
-            schema::add(self.results, new)?.value = of(all);
+            schema::add(self.results, new)?.set_value(of(all));
         }
         Ok(())
     }

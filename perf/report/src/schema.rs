@@ -183,6 +183,13 @@ impl Measurement {
         )
     }
 
+    /// Says what the value is, if it is not the median. A percentile of all is one of a histogram's
+    /// buckets, and may be a little beside its samples, whose histograms have ends of their own: it is
+    /// moved to the nearest of them.
+    pub fn set_value(&mut self, value: f64) {
+        self.value = value.clamp(self.min, self.max);
+    }
+
     /// A label's value.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)

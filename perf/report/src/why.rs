@@ -35,10 +35,15 @@ pub fn reasons(group: &Group) -> Vec<Reason> {
         .filter_map(|(name, cases)| Some((name, choose(cases)?)))
         .collect();
     let cost = |case: &Case| case.counted(Quantity::Instructions);
+    // The cheapest of ours, if there is one; others are compared with that as well.
     let least = chosen
         .iter()
         .filter_map(|(_, case)| Some((*case, cost(case)?)));
-    let least = least.min_by(|a, b| a.1.total_cmp(&b.1));
+    let least = least.min_by(|a, b| {
+        let key = |(case, cost): &(&Case, f64)| (case.system().is_some(), *cost);
+        let (a, b) = (key(a), key(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
     chosen
         .iter()
         .enumerate()
@@ -113,7 +118,7 @@ fn cost(case: &Case, least: Option<(String, u32, f64)>) -> Option<String> {
     if let Some((series, depth, least)) = least
         && (series != case.series() || depth != case.depth())
         && least > 0.0
-        && cost > least
+        && cost != least
     {
         text += &format!(
             ", {} times those of {series} at depth {depth}",

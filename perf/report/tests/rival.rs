@@ -89,6 +89,27 @@ fn percentiles_are_those_of_all_boots_together() {
 }
 
 #[test]
+fn a_percentile_of_all_stays_among_its_samples() {
+    // The bucket of 34,000,000 goes on behind it, and its end is told where it is not the largest
+    // value: of both together, but of neither alone.
+    let (mut rival, mut rows) = (Rival::new("linux"), Vec::new());
+    let (many, few) = (
+        vec![34_000_000; 100],
+        vec![1_000_000, 1_000_000, 90_000_000],
+    );
+    for values in [many, few] {
+        let told = [result(MEAN, "timed", "linux", 3.4e7), latencies(&values)];
+        boot(&mut rival, &mut rows, &told).unwrap();
+    }
+    for row in &rows {
+        assert!((row.min..=row.max).contains(&row.value), "{row:?}");
+    }
+    let mut document = common::empty();
+    document.results = rows;
+    assert!(Document::parse(&document.to_json().unwrap()).is_ok());
+}
+
+#[test]
 fn what_cannot_be_ends_the_run() {
     let good = result("linux/a", "timed", "linux", 1.0);
     for (told, words) in [

@@ -272,9 +272,9 @@ fn levels_are_compared_with_the_cheapest() {
         ]
     );
     let texts: Vec<_> = reasons.iter().map(|reason| reason.text()).collect();
-    let says = "times those of linux user_driver at depth 32";
+    let says = "times those of integrated at depth 32";
     assert!(texts[0].contains(says), "{}", texts[0]);
-    let cheapest = texts.last().unwrap();
+    let cheapest = &texts[3];
     assert!(!cheapest.contains("times"), "{cheapest}");
 }
 
@@ -323,6 +323,31 @@ fn groups_say_what_tells_them_apart() {
     assert_eq!(group.heading(), "with wait poll");
     group.title = "without rate".into();
     assert_eq!(group.heading(), "without rate");
+}
+
+#[test]
+fn another_system_that_costs_less_is_said_to() {
+    let rows = [
+        row(
+            "levels/sync_qd1",
+            "counted",
+            "lower",
+            "level=sync qd=1",
+            &[100.0],
+        ),
+        row(
+            "linux/a_qd1",
+            "counted",
+            "lower",
+            "system=linux level=a qd=1",
+            &[25.0],
+        ),
+    ];
+    let cases = case::cases(&rows);
+    let reasons = why::reasons(&case::groups(&cases)[0]);
+    let words = |reason: &why::Reason| reason.sentences[0].clone();
+    assert!(!words(&reasons[0]).contains("times"));
+    assert!(words(&reasons[1]).contains("0.25 times those of sync at depth 1"));
 }
 
 #[test]

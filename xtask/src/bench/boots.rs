@@ -33,8 +33,10 @@ use crate::{
 const LIMIT: u64 = 300;
 /// Bytes of a disk without a medium.
 const NULL_DISK: u64 = 1 << 30;
-/// Nanoseconds that a late one takes for a request.
-const LATE: u64 = 200_000;
+/// Nanoseconds that one takes for a request where instructions are counted: enough for everybody to look
+/// in vain once, or to be asleep.
+const LATE_FOR_LOOKS: u64 = 20_000;
+const LATE_FOR_SLEEP: u64 = 200_000;
 /// What a list of cases is called in the boot image.
 const MODULE: &str = "plan";
 
@@ -265,10 +267,7 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
         }
     }
     if boot.backend == Some(Backend::Null) && machine.disk.is_none() {
-        machine.disk = Some(match sleeps(boot) {
-            true => Disk::late(NULL_DISK, LATE),
-            false => Disk::null(NULL_DISK),
-        });
+        machine.disk = Some(Disk::late(NULL_DISK, latency(boot)));
     }
     match boot.method {
         Method::Counted => counted(machine),
@@ -276,11 +275,16 @@ fn machine(boot: &Boot, usual: &Machine) -> Machine {
     }
 }
 
-/// Whether it is counted what sleeping costs. Then the disk takes its time: else it would depend on
-/// the host whether anybody goes to sleep before the answer is there.
-fn sleeps(boot: &Boot) -> bool {
+/// How late a disk without a medium is. Where cases are counted it takes its time: else it would depend
+/// on the host whether the answer is there at the first look, or before anybody goes to sleep.
+fn latency(boot: &Boot) -> u64 {
     let mut cases = boot.cases.iter().flat_map(|cases| &cases.cases);
-    boot.method == Method::Counted && cases.any(|case| case.wait != Wait::Poll)
+    match boot.method {
+        Method::Counted if boot.cases.is_none() => 0,
+        Method::Counted if cases.any(|case| case.wait != Wait::Poll) => LATE_FOR_SLEEP,
+        Method::Counted => LATE_FOR_LOOKS,
+        _ => 0,
+    }
 }
 
 /// One core, and a clock that advances by one nanosecond with each instruction. Idling would let

@@ -194,6 +194,15 @@ proptest! {
     }
 }
 
+/// Stops the thread, also when something has panicked.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The same while the calls are under way, by another thread. How far the two come depends on the
 /// host; what is asserted does not.
 #[test]
@@ -203,6 +212,7 @@ fn nothing_that_is_written_during_a_call_does_harm() {
     while Instant::now() < end {
         let start = seed as u32;
         let ring = Open::new::<[u64; 8]>(8, start);
+        let (mut producer, mut consumer) = ring.halves::<[u64; 8]>(start);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -215,7 +225,7 @@ fn nothing_that_is_written_during_a_call_does_harm() {
                     ring.scribble((random >> 33) as usize, near.into());
                 }
             });
-            let (mut producer, mut consumer) = ring.halves::<[u64; 8]>(start);
+            let stopped = Stop(&stop);
             let (mut pushed, mut popped) = (0, 0);
             for round in 0..2000u32 {
                 let (act, count) = ((round % 6) as u8, (round % 11) as usize);
@@ -227,7 +237,7 @@ fn nothing_that_is_written_during_a_call_does_harm() {
                     break;
                 }
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stopped);
             assert!(pushed <= ring.count && popped <= ring.count);
         });
         ring.assert_untouched();

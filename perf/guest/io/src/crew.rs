@@ -4,12 +4,12 @@ use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use bench_harness::report::Histogram;
 use driver_sdk::{
-    io::{BlockDevice, BlockQueue},
+    io::{BlockDevice, BlockQueue, Pool},
     prelude::*,
 };
 
 use crate::{
-    Terms,
+    Terms, failed,
     load::{Load, Pace, Vain},
     script::Script,
     watch::Watch,
@@ -58,13 +58,19 @@ where
     where
         D: BlockDevice<Queue = Q> + Send + 'static,
     {
+        // One for all: a server knows a bounded number of them.
+        let bytes = terms.case.block_size as usize;
+        // Buffers begin with a page if they are longer, some with eight.
+        let room = bytes.next_multiple_of(if bytes > 4096 { 32768 } else { 512 });
+        let room = room * terms.case.queue_depth as usize;
+        let pool = way.device.create_pool(room).map_err(failed)?;
         if terms.case.threads == 1 {
             let (script, watch) = make(0)?;
-            return Ok(Self::Alone(Load::new(way, terms, script, watch)?));
+            return Ok(Self::Alone(Load::new(way, terms, &pool, script, watch)?));
         }
         let member = |index| {
             let (script, watch) = make(index)?;
-            Member::start(way.clone(), terms.clone(), script, watch, index)
+            Member::start(way.clone(), terms.clone(), &pool, script, watch, index)
         };
         let members: Vec<_> = (0..terms.case.threads)
             .map(member)
@@ -160,6 +166,7 @@ impl Member {
     fn start<D, S, W>(
         way: Way<D>,
         terms: Terms,
+        pool: &Pool,
         script: S,
         watch: W,
         index: u32,
@@ -176,9 +183,9 @@ impl Member {
             latencies: Mutex::new(None),
             wrong: Mutex::new(None),
         });
-        let theirs = orders.clone();
+        let (theirs, pool) = (orders.clone(), pool.clone());
         let work = move || {
-            let load = Load::new(&way, &terms, script, watch);
+            let load = Load::new(&way, &terms, &pool, script, watch);
             let served = match load {
                 Ok(mut load) => theirs.serve(&mut load),
                 Err(error) => Err(error),

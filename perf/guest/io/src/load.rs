@@ -9,7 +9,7 @@ use bench_harness::{
 };
 use driver_sdk::{
     io::{
-        BlockDevice, BlockQueue, Buffer, Completion, Error, ErrorKind, QueueOptions, Request,
+        BlockDevice, BlockQueue, Buffer, Completion, Error, ErrorKind, Pool, QueueOptions, Request,
         WaitMode,
     },
     prelude::*,
@@ -83,8 +83,14 @@ pub enum Pace {
 }
 
 impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
-    /// One with a queue and buffers of its own.
-    pub fn new<D>(way: &Way<D>, terms: &Terms, script: S, watch: W) -> Result<Self, String>
+    /// One with a queue of its own, and buffers of a pool.
+    pub fn new<D>(
+        way: &Way<D>,
+        terms: &Terms,
+        pool: &Pool,
+        script: S,
+        watch: W,
+    ) -> Result<Self, String>
     where
         D: BlockDevice<Queue = Q>,
     {
@@ -99,10 +105,6 @@ impl<Q: BlockQueue, S: Script, W: Watch> Load<Q, S, W> {
             wait: waits,
             ..QueueOptions::default()
         };
-        // Buffers begin with a page if they are longer.
-        let room =
-            usize::from(depth) * bytes.next_multiple_of(if bytes > 4096 { 32768 } else { 512 });
-        let pool = way.device.create_pool(room).map_err(failed)?;
         let buffers: Result<Vec<_>, _> = (0..depth).map(|_| pool.allocate(bytes)).collect();
         Ok(Self {
             queue: way.device.open_queue(options).map_err(failed)?,

@@ -72,11 +72,22 @@ fn plot(context: &Context, series: &[(String, Points)], looks: &[Look]) -> Marku
     let y = Scale::linear((0.0, top), (HEIGHT - BOTTOM, TOP));
     let place =
         |(depth, row): &(u32, &Measurement)| (x.place(f64::from(*depth)), y.place(row.value));
-    let wishes: Vec<f64> = series
-        .iter()
-        .map(|(_, points)| points.last().map_or(0.0, |point| place(point).1))
-        .collect();
-    let labels = spread(&wishes, 17.0, HEIGHT - BOTTOM);
+    // Names stand behind the last points: those at one depth on top of each other.
+    let mut labels = vec![0.0; series.len()];
+    for depth in &depths {
+        let ends = series
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (_, points))| {
+                let last = points.last().filter(|(last, _)| last == depth)?;
+                Some((index, place(last).1))
+            });
+        let (ends, wishes): (Vec<usize>, Vec<f64>) = ends.unzip();
+        let places = spread(&wishes, 17.0, HEIGHT - BOTTOM);
+        for (index, place) in ends.iter().zip(places) {
+            labels[*index] = place;
+        }
+    }
     html! {
         svg.wide.throughput viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label="Throughput over queue depth by level" {
             @for tick in &ticks {
