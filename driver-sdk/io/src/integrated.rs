@@ -200,7 +200,6 @@ where
                 block_shift: self.limits.block_size.shift(),
                 block_mask: u64::from(self.limits.block_size.bytes()) - 1,
             },
-            pushed: 0,
             rung: 0,
             given_back: 0,
             statistics: Statistics::default(),
@@ -222,9 +221,8 @@ pub struct IntegratedQueue<D: BlockDriver, V: Device> {
     /// What the last read and the last write of one buffer were like.
     usual: [Option<Usual<D>>; 2],
     target: Target,
-    /// Requests that were accepted, those of them for which the doorbell was rung, and those that
-    /// were given back, counted without end.
-    pushed: u32,
+    /// Of the requests that the slots have counted, those for which the doorbell was rung, and those
+    /// that were given back, counted without end.
     rung: u32,
     given_back: u32,
     statistics: Statistics,
@@ -287,7 +285,7 @@ impl Target {
     #[allow(clippy::result_large_err)]
     #[inline(always)]
     fn place<D: BlockDriver>(
-        self,
+        &self,
         request: Request,
         slots: &mut Slots,
         usual: &[Option<Usual<D>>; 2],
@@ -403,22 +401,20 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
     fn push(&mut self, request: Request) -> Result<RequestId, Rejected> {
         let (slots, driver) = (&mut self.slots, &mut *self.driver);
         match self.target.place(request, slots, &self.usual, driver) {
-            Ok(id) => {
-                self.pushed = self.pushed.wrapping_add(1);
-                Ok(id)
-            }
+            Ok(id) => Ok(id),
             Err(request) => self.push_other(request),
         }
     }
 
     #[inline]
     fn kick(&mut self) {
-        if self.pushed != self.rung {
+        let pushed = self.slots.count();
+        if pushed != self.rung {
             // What the application stored in its buffers comes before the doorbell.
             fence(Ordering::Release);
             self.driver.kick();
-            self.statistics.rung(self.pushed.wrapping_sub(self.rung));
-            self.rung = self.pushed;
+            self.statistics.rung(pushed.wrapping_sub(self.rung));
+            self.rung = pushed;
         }
     }
 
@@ -484,7 +480,7 @@ impl<D: BlockDriver, V: Device> BlockQueue for IntegratedQueue<D, V> {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.pushed.wrapping_sub(self.given_back) as usize
+        self.slots.count().wrapping_sub(self.given_back) as usize
     }
 
     fn now(&self) -> u64 {
@@ -521,7 +517,6 @@ impl<D: BlockDriver, V: Device> IntegratedQueue<D, V> {
         match target.try_place(&request, &filled, &mut **driver, segments) {
             Ok(()) => {
                 target.learn::<D>(&request, filled.buffers(), usual, driver);
-                self.pushed = self.pushed.wrapping_add(1);
                 Ok(filled.keep(request.user_data, request.trace))
             }
             Err(error) => {

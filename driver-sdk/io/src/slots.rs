@@ -90,6 +90,12 @@ impl Slots {
         self.slots.len()
     }
 
+    /// Requests that were kept so far, modulo 2^32.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Puts the memory of the next request where it goes; it comes back if there is no room.
     #[inline(always)]
     pub(crate) fn fill(&mut self, buffers: Buffers) -> Result<Filled<'_>, Buffers> {
@@ -144,11 +150,12 @@ impl Filled<'_> {
     /// Keeps the request: the other side has it.
     #[inline(always)]
     pub(crate) fn keep(self, user_data: u64, trace: TraceId) -> RequestId {
+        let id = self.id();
         *self.count = self.count.wrapping_add(1);
         *self.idle = mem::replace(&mut self.slot.user_data, user_data);
-        self.slot.id = self.id;
+        self.slot.id = id.0;
         self.slot.trace = trace;
-        RequestId(self.id)
+        id
     }
 
     /// The same, with a note.
