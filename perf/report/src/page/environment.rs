@@ -16,7 +16,7 @@ pub fn how_to_read() -> Markup {
                 dt { "depth" }
                 dd { "How many operations are in flight at once. Level sync has one for each thread, so depth 32 is 32 threads." }
                 dt { "counted" }
-                dd { "The emulator counted instructions, on one core. Two runs agree to within 1 %. Work only: polls that found nothing and idling are counted apart, because they depend on how fast the emulator's device is." }
+                dd { "The emulator counted instructions, on one core. Two runs agree to within a few in a hundred. Work only: polls that found nothing and idling are counted apart, because they depend on how fast the emulator's device is." }
                 dt { "timed" }
                 dd { "A clock, over several boots, one level after the other in turns. Under emulation an instruction, a register write and a page-table switch do not cost what they cost on a processor: compare times on one page with each other." }
                 dt { "accounting" }
