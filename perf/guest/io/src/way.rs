@@ -11,13 +11,16 @@ use spillway_nvme::{Nvme, Options};
 
 use crate::failed;
 
+/// Asks a server for the value of a key.
+type Ask = Arc<dyn Fn(u64) -> Result<u64, String> + Send + core::marker::Sync>;
+
 /// A disk, and who looks for its completions.
 #[derive(Clone)]
 pub struct Way<D> {
     /// The disk.
     pub device: D,
     /// Asks its server for how long it has looked in vain; without a server, the application looks.
-    server: Option<Arc<dyn Fn(u64) -> Result<u64, String> + Send + core::marker::Sync>>,
+    server: Option<Ask>,
 }
 
 /// A controller that is this program's own.
