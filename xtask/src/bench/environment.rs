@@ -9,6 +9,11 @@ use spillway_report::{Environment, schema::PlanFile};
 use super::{boots::Boots, repro};
 use crate::{cli::BenchOptions, setup, workspace::Workspace};
 
+/// A command line as it is typed in the workspace: a result does not say where that is.
+fn in_workspace(workspace: &Workspace, line: &str) -> String {
+    line.replace(&format!("{}/", workspace.root.display()), "")
+}
+
 /// That of a plan that was run in QEMU. Of several boots by one method, the first is kept.
 pub fn emulated(
     workspace: &Workspace,
@@ -19,7 +24,7 @@ pub fn emulated(
     let (mut command_lines, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for planned in boots.all() {
         let method = planned.boot.method;
-        let line = || planned.machine.shell_line();
+        let line = || in_workspace(workspace, &planned.machine.shell_line());
         command_lines.entry(method).or_insert_with(line);
         if let Some(hash) = planned.files.as_ref().and_then(|files| hash(&files.image)) {
             hashes.entry(method).or_insert(hash);
@@ -34,13 +39,20 @@ pub fn emulated(
         .all()
         .first()
         .map(|planned| setup::qemu_version(&planned.machine.qemu));
+    let mut others = boots.others();
+    for line in others
+        .values_mut()
+        .flat_map(|other| other.qemu_command_line.values_mut())
+    {
+        *line = in_workspace(workspace, line);
+    }
     Environment {
         qemu_version: qemu.unwrap_or_default(),
         qemu_command_line: command_lines,
         cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         accelerator: accelerator.into(),
         image_hash: hashes,
-        others: boots.others(),
+        others,
         ..bare(workspace, plan, options)
     }
 }
